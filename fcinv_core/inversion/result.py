@@ -1,0 +1,147 @@
+"""What an inversion returns: force constants, error bars, a copy of the data, a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fcinv_core.crystal import ForceConstantBasis, ForceConstants, ShellConstant
+    from fcinv_core.histogram import SQEHistogram
+
+SCHEMA = 1
+"""Version of the layout of ``result.json``."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard deviation, in ``unit``."""
+
+    value: float
+    sigma: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to believe the result, and why.
+
+    ``trust`` is "yes", "caution" or "no"; ``reasons`` are sentences for a person.
+    """
+
+    trust: Literal["yes", "caution", "no"]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HistogramFit:
+    """How one measured histogram was fitted.
+
+    Attributes
+    ----------
+    measured, simulated
+        The input and the fitted model on the same bins (NaN where the input is NaN).
+    used
+        Shape of the signal, bool: bins that took part in the fit.
+    residual
+        Shape of the signal: (measured - simulated) / expected standard deviation,
+        NaN in bins that were not used.
+    nuisance
+        ``scale`` (measured signal per mbarn/meV and primitive cell), ``background``
+        (signal units, at the middle of the energy range), ``background_slope`` (signal
+        units per meV) and ``resolution_scale`` (dimensionless).
+    deviance_per_dof
+        Poisson deviance over its expectation under the fitted model, per degree of freedom.
+    pearson_per_dof
+        Pearson χ² per degree of freedom.
+    temperature, energy_fwhm
+        K and meV (full width at half maximum before ``resolution_scale``).
+    q_points, orientations
+        Number of Q bins used and of goniometer settings that the data come from.
+    """
+
+    measured: SQEHistogram
+    simulated: SQEHistogram
+    used: np.ndarray
+    residual: np.ndarray
+    nuisance: dict[str, Estimate]
+    deviance_per_dof: float
+    pearson_per_dof: float
+    temperature: float
+    energy_fwhm: float
+    q_points: int
+    orientations: int
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """Phonon energies along a path of high-symmetry lines, with their error bars.
+
+    Attributes
+    ----------
+    path_labels
+        One (index into ``q``, label) for each labelled point, in order.
+    q
+        (n, 3) points in reciprocal coordinates of the primitive cell.
+    distance
+        (n,) path length in 1/Å; it does not grow where the path jumps.
+    energy_mev, sigma_mev
+        (n, n_branches) in meV; imaginary modes have negative energies.
+    """
+
+    path_labels: tuple[tuple[int, str], ...]
+    q: np.ndarray
+    distance: np.ndarray
+    energy_mev: np.ndarray
+    sigma_mev: np.ndarray
+
+
+@dataclass(frozen=True)
+class InversionResult:
+    """The outcome of `fcinv_core.invert`.
+
+    Attributes
+    ----------
+    force_constants, start
+        Fitted force constants, and those that the refinement started from.
+    basis, parameters, covariance
+        Symmetry-reduced basis, its fitted parameters (n,) and their covariance (n, n),
+        in eV/Å² and its square; ``basis.names`` labels them.
+    shells
+        Longitudinal and transverse constants of each neighbour shell, with errors.
+    fits
+        One `HistogramFit` for each input histogram.
+    dispersion, start_dispersion
+        Of the result, and of ``start`` (with zero sigma).
+    undetermined
+        Sentences that name what the data do not determine.
+    timing_s
+        Seconds spent in each step.
+    settings
+        Everything that was asked for or assumed, as plain JSON values.
+    """
+
+    force_constants: ForceConstants
+    start: ForceConstants
+    basis: ForceConstantBasis
+    parameters: np.ndarray
+    covariance: np.ndarray
+    shells: tuple[ShellConstant, ...]
+    fits: tuple[HistogramFit, ...]
+    dispersion: Dispersion
+    start_dispersion: Dispersion
+    verdict: Verdict
+    deviance_per_dof: float
+    undetermined: tuple[str, ...] = ()
+    timing_s: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+    inputs: tuple[dict[str, str], ...] = ()
+    seed: int = 0
+
+    @property
+    def simulated(self) -> tuple[SQEHistogram, ...]:
+        """The fitted model on the bins of each input histogram."""
+        return tuple(fit.simulated for fit in self.fits)
