@@ -1,0 +1,62 @@
+# Everything runs in .venv, which is made on first use from exact versions.
+PYTHON ?= python3
+THREADS ?= 2
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DOCS_INSTALLED := .venv/.docs-installed
+BOUNDED := OMP_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help demo test lint format docs bench clean
+
+help:
+	@echo "make demo   invert the demo measurement and write a report to demo-result/"
+	@echo "make test   run the tests"
+	@echo "make lint   ruff and mypy"
+	@echo "make format let ruff format the sources"
+	@echo "make docs   build the documentation in docs/_build/html"
+	@echo "make bench  run the benchmarks (minutes)"
+
+.venv: $(INSTALLED)
+
+# Debian ships venv without ensurepip unless python3-venv is installed: then the pip that
+# comes with Python puts a pip into the environment.
+$(INSTALLED): requirements/pinned.txt setup.py
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv >/dev/null 2>&1 || { \
+	    $(PYTHON) -m venv --without-pip --clear .venv && \
+	    $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	@echo "Installing into .venv (some minutes the first time)"
+	@$(PIP) -r requirements/pinned.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DOCS_INSTALLED): requirements/docs.txt $(INSTALLED)
+	@$(PIP) -r requirements/docs.txt
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/fcinv invert demo/*.nxs --structure demo/Si.cif --start demo/Si_chgnet.yaml \
+	    -o demo-result
+	@echo "Open the report in a browser: $(CURDIR)/demo-result/report.html"
+
+test: $(INSTALLED)
+	@$(BOUNDED) $(BIN)/python -m pytest -q
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(INSTALLED)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(DOCS_INSTALLED)
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Documentation: $(CURDIR)/docs/_build/html/index.html"
+
+bench: $(INSTALLED)
+	@$(BOUNDED) $(BIN)/python -m pytest tests/benchmarks
+
+clean:
+	rm -rf build dist docs/_build demo-result
