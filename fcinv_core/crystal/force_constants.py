@@ -1,0 +1,298 @@
+"""Second-order force constants of a crystal, in and out of phonopy's files."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fcinv_core.crystal.crystal import Crystal
+from fcinv_core.crystal.structure_files import PhonopyFile, read_phonopy_yaml, require_file
+from fcinv_core.errors import FcinvError
+from fcinv_core.units import COULOMB_EV_ANGSTROM, ENERGY_SQUARED_PER_DYNAMICAL
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+SAME_LATTICE = 0.05
+"""Largest relative difference of lattice parameters between lattices of one crystal."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForceConstants:
+    """Total second-order force constants in the supercell of a crystal.
+
+    Attributes
+    ----------
+    crystal
+        The crystal whose supercell they live in.
+    values
+        (n_primitive, n_supercell, 3, 3) in eV/Å²: row atoms are
+        ``crystal.primitive_to_supercell`` (phonopy's compact form). The dipole part of polar
+        crystals is included.
+    born_charges
+        (n_primitive, 3, 3) Born effective charge tensors in e, or None.
+    dielectric
+        (3, 3) high-frequency dielectric tensor, or None.
+    nac_factor
+        e²/(4πε0) in eV·Å.
+    """
+
+    crystal: Crystal
+    values: np.ndarray
+    born_charges: np.ndarray | None = None
+    dielectric: np.ndarray | None = None
+    nac_factor: float = COULOMB_EV_ANGSTROM
+
+    def __post_init__(self) -> None:
+        expected = (self.crystal.n_primitive, self.crystal.n_supercell, 3, 3)
+        if np.shape(self.values) != expected:
+            raise FcinvError(
+                f"force constants of shape {np.shape(self.values)} do not fit {expected} of "
+                f"{self.crystal.formula} in supercell {self.crystal.supercell_matrix.tolist()}"
+            )
+        if not np.all(np.isfinite(self.values)):
+            raise FcinvError(f"force constants of {self.crystal.formula} are not all finite")
+
+    @classmethod
+    def from_file(cls, path: str | Path, crystal: Crystal | None = None) -> ForceConstants:
+        """Read a phonopy.yaml, FORCE_CONSTANTS or force_constants.hdf5.
+
+        Parameters
+        ----------
+        path
+            The file. From a phonopy.yaml that holds forces only, force constants are
+            produced with phonopy.
+        crystal
+            Needed with FORCE_CONSTANTS and force_constants.hdf5, which hold no structure; its
+            supercell must be that of the file.
+
+        Raises
+        ------
+        FcinvError
+            When the file is missing, unreadable, or has no force constants.
+        """
+        path = require_file(path)
+        if ".yaml" in path.name.lower() or ".yml" in path.name.lower():
+            return cls._from_phonopy_yaml(path)
+        if crystal is None:
+            raise FcinvError(
+                f"{path} holds force constants without a structure: give the structure and "
+                f"supercell too, or use a phonopy.yaml"
+            )
+        return cls(crystal, _compact(_read_array(path, crystal), crystal, path))
+
+    @classmethod
+    def _from_phonopy_yaml(cls, path: Path) -> ForceConstants:
+        content = read_phonopy_yaml(path)
+        try:
+            crystal = Crystal.from_cell(
+                content.structure,
+                np.eye(3) if content.structure.supercell_matrix is None else None,
+            )
+        except FcinvError as error:
+            raise FcinvError(f"{path}: {error}") from error
+        if content.force_constants is not None:
+            values = _compact(content.force_constants, crystal, path)
+        elif content.dataset is not None:
+            values = _produce(content, crystal, path)
+        else:
+            raise FcinvError(
+                f"{path} has neither force constants nor forces: save it from phonopy with "
+                f"force constants included (phonopy --include-all, or "
+                f"save(settings={{'force_constants': True}}))"
+            )
+        return cls(
+            crystal,
+            values,
+            content.born_charges,
+            content.dielectric,
+            COULOMB_EV_ANGSTROM if content.nac_factor is None else content.nac_factor,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write a phonopy.yaml, force constants included, in one go.
+
+        Raises
+        ------
+        FcinvError
+            When the file cannot be written.
+        """
+        path = Path(path).expanduser()
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.yaml")
+        try:
+            self.to_phonopy().save(unfinished, settings={"force_constants": True})
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise FcinvError(f"{path} cannot be written: {error.strerror}") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def to_phonopy(self) -> Phonopy:
+        """A phonopy.Phonopy with these force constants and, if known, Born charges."""
+        phonon = self.crystal.phonopy()
+        phonon.force_constants = np.array(self.values, dtype=float, order="C")
+        if self.born_charges is not None and self.dielectric is not None:
+            phonon.nac_params = {
+                "born": np.array(self.born_charges, dtype=float),
+                "dielectric": np.array(self.dielectric, dtype=float),
+                "factor": self.nac_factor,
+                "method": "gonze",
+            }
+        return phonon
+
+    def with_values(self, values: np.ndarray) -> ForceConstants:
+        """The same crystal and Born charges with other force constants (eV/Å²)."""
+        return replace(self, values=np.reshape(values, self.values.shape))
+
+    def scaled(self, factor: float) -> ForceConstants:
+        """All force constants multiplied by ``factor``; Born charges stay."""
+        return replace(self, values=self.values * factor)
+
+    def on(self, crystal: Crystal) -> ForceConstants:
+        """Carry the force constants to the same crystal with other lattice constants.
+
+        Tensors are turned along with the lattice if the other one is oriented differently.
+
+        Raises
+        ------
+        FcinvError
+            When fractional positions, species or supercell are not the same.
+        """
+        own = self.crystal
+        same = (
+            own.symbols == crystal.symbols
+            and np.array_equal(own.supercell_matrix, crystal.supercell_matrix)
+            and np.allclose(own.primitive_matrix, crystal.primitive_matrix, atol=1e-5)
+            and np.allclose(_offset(own.positions, crystal.positions), 0, atol=1e-3)
+        )
+        if not same:
+            raise FcinvError(
+                f"force constants of {own.formula} cannot be carried to {crystal.formula}: "
+                f"both need the same atoms at the same fractional positions and the same "
+                f"supercell"
+            )
+        rotation = _rotation_between(own.lattice, crystal.lattice)
+        born = self.born_charges
+        return replace(
+            self,
+            crystal=crystal,
+            values=_turned(self.values, rotation),
+            born_charges=None if born is None else _turned(born, rotation),
+            dielectric=None if self.dielectric is None else _turned(self.dielectric, rotation),
+        )
+
+    def frequencies(self, q_points: np.ndarray) -> np.ndarray:
+        """Phonon energies h·ν in meV by phonopy, imaginary ones negative.
+
+        Parameters
+        ----------
+        q_points
+            (n, 3) in reciprocal coordinates of the primitive cell.
+
+        Returns
+        -------
+        ndarray
+            (n, 3 n_primitive), ascending.
+        """
+        phonon = self.to_phonopy()
+        phonon.unit_conversion_factor = math.sqrt(ENERGY_SQUARED_PER_DYNAMICAL)
+        points = np.atleast_2d(np.array(q_points, dtype=float))
+        return np.array(phonon.run_qpoints(points).frequencies)
+
+    def describes_same_crystal(self, other: Crystal) -> str | None:
+        """None, or the reason why ``other`` cannot be the crystal of these force constants.
+
+        Composition, size of the primitive cell, space group and conventional lattice (within
+        5 %) are compared; origin, setting and supercell may differ.
+        """
+        own = self.crystal
+        if sorted(own.primitive_symbols) != sorted(other.primitive_symbols):
+            return (
+                f"the primitive cells differ: {' '.join(own.primitive_symbols)} and "
+                f"{' '.join(other.primitive_symbols)}"
+            )
+        if own.space_group != other.space_group:
+            return f"the space groups differ: {own.space_group} and {other.space_group}"
+        mine, theirs = (_lengths_and_cosines(c.conventional_lattice) for c in (own, other))
+        if np.any(np.abs(mine[:3] / theirs[:3] - 1) > SAME_LATTICE) or np.any(
+            np.abs(mine[3:] - theirs[3:]) > SAME_LATTICE
+        ):
+            return (
+                f"the conventional lattices differ by more than {SAME_LATTICE:.0%}: "
+                f"{np.round(mine[:3], 3).tolist()} Å and {np.round(theirs[:3], 3).tolist()} Å"
+            )
+        return None
+
+
+def _read_array(path: Path, crystal: Crystal) -> np.ndarray:
+    from phonopy.file_IO import parse_FORCE_CONSTANTS, read_force_constants_hdf5
+
+    indices = crystal.primitive_to_supercell
+    try:
+        if path.suffix.lower() in (".hdf5", ".h5"):
+            return np.array(read_force_constants_hdf5(path, p2s_map=indices))
+        return np.array(parse_FORCE_CONSTANTS(path, p2s_map=indices))
+    except Exception as error:  # whatever phonopy and h5py raise on a broken file
+        raise FcinvError(
+            f"{path} cannot be read as force constants of {crystal.formula} "
+            f"({type(error).__name__}: {error}): is the supercell "
+            f"{crystal.supercell_matrix.tolist()} that of the file?"
+        ) from error
+
+
+def _compact(values: np.ndarray, crystal: Crystal, path: Path) -> np.ndarray:
+    n, total = crystal.n_primitive, crystal.n_supercell
+    if values.shape == (n, total, 3, 3):
+        return values
+    if values.shape == (total, total, 3, 3):
+        return values[crystal.primitive_to_supercell]
+    raise FcinvError(
+        f"{path} holds force constants for {values.shape[1]} supercell atoms, but "
+        f"{crystal.formula} in supercell {crystal.supercell_matrix.tolist()} has {total}: "
+        f"give the supercell of the file"
+    )
+
+
+def _produce(content: PhonopyFile, crystal: Crystal, path: Path) -> np.ndarray:
+    phonon = crystal.phonopy()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            phonon.dataset = content.dataset
+            phonon.produce_force_constants(calculate_full_force_constants=False)
+            phonon.symmetrize_force_constants(show_drift=False, use_symfc_projector=True)
+    except Exception as error:  # incomplete displacements end in many ways
+        raise FcinvError(
+            f"phonopy cannot make force constants from the forces in {path}: {error}"
+        ) from error
+    return np.array(phonon.force_constants)
+
+
+def _offset(positions: np.ndarray, others: np.ndarray) -> np.ndarray:
+    difference = positions - others
+    return difference - np.rint(difference)
+
+
+def _rotation_between(lattice: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Rotation R (v' = v @ R) in the polar decomposition of the deformation of a lattice."""
+    deformation = np.linalg.inv(lattice) @ other
+    if np.allclose(deformation, deformation.T, atol=1e-9):
+        return np.eye(3)
+    left, _, right = np.linalg.svd(deformation)
+    return left @ right
+
+
+def _turned(tensors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    return rotation.T @ tensors @ rotation
+
+
+def _lengths_and_cosines(lattice: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(lattice, axis=1)
+    a, b, c = lattice / lengths[:, None]
+    return np.array([*lengths, b @ c, c @ a, a @ b])
