@@ -328,7 +328,7 @@ def _as_supercell_matrix(supercell: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.rint(matrix).astype(int)
 
 
-def _symmetry_dataset(cell: tuple[np.ndarray, np.ndarray, np.ndarray], symprec: float) -> Any:
+def _symmetry_dataset(cell: Any, symprec: float) -> Any:
     import spglib
 
     try:

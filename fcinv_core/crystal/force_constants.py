@@ -7,7 +7,7 @@ import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -260,7 +260,7 @@ def _compact(values: np.ndarray, crystal: Crystal, path: Path) -> np.ndarray:
 
 
 def _produce(content: PhonopyFile, crystal: Crystal, path: Path) -> np.ndarray:
-    phonon = crystal.phonopy()
+    phonon: Any = crystal.phonopy()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -124,12 +124,10 @@ def _read_with_ase(path: Path, kind: str) -> StructureFile:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            atoms = ase.io.read(path, format=kind)
+            atoms: Any = ase.io.read(path, format=kind)
             _refuse_disorder(path, atoms)
             if len(atoms) == 0 or abs(np.linalg.det(atoms.cell.array)) < 1e-3:
                 raise FcinvError(f"{path} holds no atoms in a three-dimensional cell")
-            if kind == "vasp":
-                atoms.info.pop("spacegroup", None)
             refine_symmetry(atoms, symprec=COORDINATE_PRECISION)
     except FcinvError:
         raise
@@ -196,7 +194,7 @@ def read_phonopy_yaml(path: str | Path) -> PhonopyFile:
     values = _as_array(content.force_constants, float)
     if values is not None:
         values = values * units.force_to_eVperA / length
-    dataset = content.dataset
+    dataset: Any = content.dataset
     if dataset is None or not forces_in_dataset(dataset):
         dataset = None
     elif content.calculator is not None:
