@@ -1,0 +1,67 @@
+"""Counting statistics of normalised intensities.
+
+A bin of MDNorm's output is (sum of event weights) / (normalisation), with the error from
+the sum of squared weights. So counts and exposure follow from signal and error alone:
+counts = signal²/error², and exposure = signal/error² is the number of counts per unit of
+signal. Both are those of Poisson counts with the mean weight of the bin's events.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def effective_counts(signal: np.ndarray, variance: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Number of counts behind each bin: signal²/error², 0 where nothing was counted.
+
+    NaN where not covered, and where the signal is not a ratio of counts to exposure
+    (negative after background subtraction, or finite without an error).
+    """
+    counted, empty = _kinds(signal, variance, covered)
+    counts = np.full(signal.shape, np.nan)
+    counts[counted] = signal[counted] ** 2 / variance[counted]
+    counts[empty] = 0.0
+    return counts
+
+
+def exposure(signal: np.ndarray, variance: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Counts per unit of signal in each bin.
+
+    Parameters
+    ----------
+    signal, variance, covered
+        (n_q, n_energy); ``covered`` is bool.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n_q, n_energy). signal/error² where there are counts. Where nothing was counted
+        (signal and error² both 0) it is interpolated in its logarithm along the energy
+        between counted bins at the same Q, taken from the nearest one beyond them, and
+        from the median of all counted bins at a Q where nothing was counted at all. NaN
+        where not covered and where the signal is not a ratio of counts to exposure.
+    """
+    counted, empty = _kinds(signal, variance, covered)
+    result = np.full(signal.shape, np.nan)
+    result[counted] = signal[counted] / variance[counted]
+    if not counted.any():
+        return result
+    median = float(np.median(result[counted]))
+    bins = np.arange(signal.shape[1])
+    for q in np.flatnonzero(empty.any(axis=1)):
+        here = bins[counted[q]]
+        if here.size == 0:
+            result[q, empty[q]] = median
+        else:
+            logarithm = np.interp(bins[empty[q]], here, np.log(result[q, here]))
+            result[q, empty[q]] = np.exp(logarithm)
+    return result
+
+
+def _kinds(
+    signal: np.ndarray, variance: np.ndarray, covered: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bins with counts, and covered bins in which nothing was counted."""
+    counted = covered & (signal > 0) & (variance > 0)
+    empty = covered & (signal == 0) & (variance == 0)
+    return counted, empty

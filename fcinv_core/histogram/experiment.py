@@ -1,0 +1,214 @@
+"""What Mantid knows of one run: lattice and orientation, goniometer, temperature, energy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+TEMPERATURE_LOGS = (
+    "SampleTemperature",
+    "SampleTemp",
+    "TemperatureSample",
+    "TempSample",
+    "T_sample",
+    "SampleT",
+    "Temperature",
+    "Temp",
+)
+"""Log names that hold the sample temperature in K, best first; case and "_" don't matter."""
+
+INCIDENT_ENERGY_LOGS = ("Ei", "IncidentEnergy", "EnergyRequest", "EiNominal", "EFixed")
+"""Log names that hold the incident energy in meV, best first; case and "_" don't matter."""
+
+RUN_NUMBER_LOGS = ("run_number", "run")
+"""Log names that hold the run number, best first."""
+
+
+@dataclass(frozen=True)
+class GoniometerAxis:
+    """One axis of a goniometer: name, angle in degrees, direction, sense (1 CCW, -1 CW)."""
+
+    name: str
+    angle: float
+    direction: tuple[float, float, float]
+    sense: int = 1
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """(3, 3) rotation matrix."""
+        x, y, z = np.asarray(self.direction) / np.linalg.norm(self.direction)
+        angle = np.radians(self.angle) * self.sense
+        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+        return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+@dataclass(frozen=True, eq=False)
+class ExperimentInfo:
+    """Facts about one run, as far as they are known.
+
+    Attributes
+    ----------
+    ub
+        (3, 3) UB in 1/Å without 2π: Q_sample = 2π ub @ hkl. None if there is no lattice.
+    lattice
+        a, b, c in Å and alpha, beta, gamma in degrees, or None.
+    temperature
+        Mean sample temperature in K, or None.
+    incident_energy
+        In meV, or None.
+    goniometer
+        Axes from the outermost to the one nearest the sample.
+    run_number
+        As in the log, possibly empty.
+    w_matrix
+        (3, 3) log W_MATRIX (columns are MDNorm's QDimension0..2), or None.
+    instrument
+        Name of the instrument, possibly empty.
+    """
+
+    ub: np.ndarray | None = None
+    lattice: tuple[float, ...] | None = None
+    temperature: float | None = None
+    incident_energy: float | None = None
+    goniometer: tuple[GoniometerAxis, ...] = ()
+    run_number: str = ""
+    w_matrix: np.ndarray | None = None
+    instrument: str = ""
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """(3, 3) R with Q_lab = R Q_sample; the identity without a goniometer."""
+        rotation = np.eye(3)
+        for axis in self.goniometer:
+            rotation = rotation @ axis.rotation
+        return rotation
+
+    @classmethod
+    def from_nexus(cls, group: Any) -> ExperimentInfo:
+        """Read an ``experimentN`` group (h5py) of a file written by SaveMD.
+
+        Whatever is missing or unreadable is left unknown, as Mantid's own loader does.
+        """
+        crystal = _child(group, "sample/oriented_lattice")
+        ub = _numbers(crystal, "orientation_matrix", 9)
+        cell = [_numbers(crystal, f"unit_cell_{name}", 1) for name in _CELL]
+        logs = _child(group, "logs")
+        by_name = {_plain(name): name for name in reversed(list(logs))} if logs is not None else {}
+        w_matrix = _numbers(logs, "W_MATRIX/value", 9)
+        return cls(
+            ub=None if ub is None else ub.reshape(3, 3),
+            lattice=_lattice(cell, ub),
+            temperature=_positive_log(logs, by_name, TEMPERATURE_LOGS),
+            incident_energy=_positive_log(logs, by_name, INCIDENT_ENERGY_LOGS),
+            goniometer=_goniometer(logs),
+            run_number=_first_text(logs, by_name, RUN_NUMBER_LOGS),
+            w_matrix=None if w_matrix is None else w_matrix.reshape(3, 3),
+            instrument=_text(_child(group, "instrument/name")),
+        )
+
+
+def lattice_from_ub(ub: np.ndarray) -> tuple[float, ...]:
+    """a, b, c (Å) and alpha, beta, gamma (degrees) of the cell behind a UB without 2π.
+
+    (UBᵀ UB)⁻¹ is the metric tensor of the direct lattice (Busing & Levy, Acta Cryst. 22,
+    457 (1967)).
+    """
+    metric = np.linalg.inv(ub.T @ ub)
+    lengths = np.sqrt(np.diag(metric))
+    cosines = [metric[i, j] / (lengths[i] * lengths[j]) for i, j in ((1, 2), (0, 2), (0, 1))]
+    return tuple(float(x) for x in (*lengths, *np.degrees(np.arccos(cosines))))
+
+
+_CELL = ("a", "b", "c", "alpha", "beta", "gamma")
+
+
+def _lattice(cell: list[np.ndarray | None], ub: np.ndarray | None) -> tuple[float, ...] | None:
+    known = [float(x[0]) for x in cell if x is not None]
+    if len(known) == 6:
+        return tuple(known)
+    return None if ub is None else lattice_from_ub(ub.reshape(3, 3))
+
+
+def _goniometer(logs: Any) -> tuple[GoniometerAxis, ...]:
+    group = _child(logs, "goniometer")
+    count = _numbers(group, "num_axes", 1)
+    axes = []
+    for i in range(0 if count is None else int(count[0])):
+        axis = _child(group, f"axis{i}")
+        angle = _numbers(axis, "angle", 1)
+        direction = _numbers(axis, "rotationaxis", 3)
+        if angle is None or direction is None:
+            return ()
+        attributes = axis["angle"].attrs
+        degrees = float(angle[0])
+        if _decode(attributes.get("unit", "deg")) == "rad":
+            degrees = float(np.degrees(degrees))
+        x, y, z = (float(component) for component in direction)
+        sense = -1 if _decode(attributes.get("sense", "CCW")) == "CW" else 1
+        axes.append(GoniometerAxis(_text(_child(axis, "name")), degrees, (x, y, z), sense))
+    return tuple(axes)
+
+
+def _positive_log(logs: Any, by_name: dict[str, str], names: tuple[str, ...]) -> float | None:
+    """Mean of the first log of that name which has a positive value (0 means unset)."""
+    for name in names:
+        if _plain(name) in by_name:
+            values = _numbers(logs, f"{by_name[_plain(name)]}/value")
+            if values is not None:
+                values = values[np.isfinite(values)]
+                if values.size and values.mean() > 0:
+                    return float(values.mean())
+    return None
+
+
+def _first_text(logs: Any, by_name: dict[str, str], names: tuple[str, ...]) -> str:
+    for name in names:
+        if _plain(name) in by_name:
+            text = _text(_child(logs, f"{by_name[_plain(name)]}/value"))
+            if text:
+                return text
+    return ""
+
+
+def _child(group: Any, path: str) -> Any:
+    """The group or dataset at ``path``, or None."""
+    if group is None:
+        return None
+    try:
+        return group[path]
+    except (KeyError, ValueError, TypeError, OSError, RuntimeError):
+        return None
+
+
+def _numbers(group: Any, path: str, count: int | None = None) -> np.ndarray | None:
+    """A dataset as a flat float array; None if missing, not numbers, or not ``count`` of them."""
+    dataset = _child(group, path)
+    try:
+        values = np.asarray(dataset[()]).ravel()
+        if values.dtype.kind in "SO":
+            values = np.array([_decode(value) for value in values])
+        values = values.astype(np.float64)
+    except (TypeError, ValueError, OSError, RuntimeError):
+        return None
+    return values if count is None or values.size == count else None
+
+
+def _text(dataset: Any) -> str:
+    """The first value of a dataset as text; empty if there is none."""
+    try:
+        values = np.asarray(dataset[()]).ravel()
+        return _decode(values[0]) if values.size else ""
+    except (TypeError, OSError, RuntimeError):
+        return ""
+
+
+def _decode(value: Any) -> str:
+    text = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+    return text.strip(" \0")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
