@@ -1,0 +1,1 @@
+"""Figures, the HTML report, and a look at a file before anything is fitted."""

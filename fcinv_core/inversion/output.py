@@ -1,0 +1,225 @@
+"""Write a result to a folder: all of it, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fcinv_core.errors import FcinvError
+from fcinv_core.inversion.result import SCHEMA, Estimate
+from fcinv_core.versions import software_versions
+
+if TYPE_CHECKING:
+    from fcinv_core.inversion.result import Dispersion, HistogramFit, InversionResult
+
+FORCE_CONSTANT_UNIT = "eV/Å²"
+REPORT = "report.html"
+_SIMULATED = re.compile(r"simulated(_\d+)?\.nxs")
+
+
+def result_document(result: InversionResult) -> dict[str, Any]:
+    """The content of ``result.json``: plain JSON values only, ``None`` for what is not finite.
+
+    Energies are in meV, force constants in eV/Å², lengths in Å, times in s. ``nuisance``
+    holds the first workspace's values, and under ``workspaces`` those of every one.
+    """
+    return _plain(
+        {
+            "schema": SCHEMA,
+            "verdict": {"trust": result.verdict.trust, "reasons": result.verdict.reasons},
+            "parameters": _parameters(result),
+            "covariance": result.covariance,
+            "shells": [asdict(s) | {"unit": FORCE_CONSTANT_UNIT} for s in result.shells],
+            "deviance_per_dof": result.deviance_per_dof,
+            "nuisance": _nuisance(result.fits[0])
+            | {"workspaces": [_workspace(fit) for fit in result.fits]},
+            "dispersion": _dispersion(result.dispersion),
+            "coverage": {
+                "bins_used": sum(int(np.count_nonzero(fit.used)) for fit in result.fits),
+                "q_points": sum(fit.q_points for fit in result.fits),
+                "orientations": sum(fit.orientations for fit in result.fits),
+            },
+            "undetermined": result.undetermined,
+            "timing_s": result.timing_s,
+            "settings": result.settings,
+            "inputs": result.inputs,
+            "versions": software_versions(),
+            "seed": result.seed,
+        }
+    )
+
+
+def write_result(
+    result: InversionResult, directory: str | os.PathLike[str], report: bool = True
+) -> list[Path]:
+    """Write force constants, ``result.json``, the simulated data and the report.
+
+    Everything is written beside the target first and moved in when it is complete, so that
+    a full disk leaves nothing half-written. Files of an earlier result in the same folder
+    are replaced; those that this result has no counterpart for are removed.
+
+    Parameters
+    ----------
+    result
+        What `fcinv_core.invert` returned.
+    directory
+        Made where it does not exist, with its parents.
+    report
+        Whether to write ``report.html`` too.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order in which a person would open them.
+
+    Raises
+    ------
+    FcinvError
+        When the folder cannot be made or written to.
+    """
+    target = Path(directory)
+    check_output_directory(target)
+    made = [p for p in (target, *target.parents) if not p.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as staging:
+            names = _write_files(result, Path(staging), report)
+            target.mkdir(exist_ok=True)
+            for name in names:
+                os.replace(Path(staging, name), target / name)
+    except OSError as error:
+        _remove_if_empty(made)
+        raise FcinvError(
+            f"Could not write the result to {target}: {error.strerror or error}. "
+            "Free some space or choose another folder."
+        ) from error
+    except BaseException:
+        _remove_if_empty(made)
+        raise
+    _remove_leftovers(target, set(names))
+    return [target / name for name in names]
+
+
+def check_output_directory(directory: Path) -> None:
+    """Refuse, before any work is done, a folder that could not be written to.
+
+    Raises
+    ------
+    FcinvError
+        When ``directory`` is a file, or its nearest existing parent is not writable.
+    """
+    existing = next(p for p in (directory, *directory.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise FcinvError(f"{existing} is a file, not a folder. Choose another output folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise FcinvError(f"{existing} is not writable. Choose another output folder.")
+
+
+def _write_files(result: InversionResult, staging: Path, report: bool) -> list[str]:
+    names = []
+    if report:
+        from fcinv_core.report.html import render_report
+
+        (staging / REPORT).write_text(render_report(result), encoding="utf-8")
+        names.append(REPORT)
+    result.force_constants.save(staging / "force_constants.yaml")
+    names.append("force_constants.yaml")
+    document = json.dumps(result_document(result), allow_nan=False, ensure_ascii=False, indent=1)
+    (staging / "result.json").write_text(document + "\n", encoding="utf-8")
+    names.append("result.json")
+    for number, histogram in enumerate(result.simulated, 1):
+        name = "simulated.nxs" if number == 1 else f"simulated_{number}.nxs"
+        histogram.save(staging / name)
+        names.append(name)
+    for name in names:
+        _flush(staging / name)
+    return names
+
+
+def _flush(path: Path) -> None:
+    """Have the file on disk: network file systems tell of a full disk only then."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _remove_if_empty(directories: list[Path]) -> None:
+    """Take back the folders that were made, innermost first."""
+    for directory in directories:
+        try:
+            directory.rmdir()
+        except OSError:
+            return
+
+
+def _remove_leftovers(target: Path, names: set[str]) -> None:
+    """Remove files of an earlier result that would contradict this one."""
+    for path in target.iterdir():
+        ours = path.name == REPORT or _SIMULATED.fullmatch(path.name)
+        if ours and path.name not in names and path.is_file():
+            path.unlink()
+
+
+def _parameters(result: InversionResult) -> list[dict[str, Any]]:
+    sigma = np.sqrt(np.clip(np.diag(result.covariance), 0.0, None))
+    return [
+        {
+            "name": name,
+            "value": value,
+            "sigma": error,
+            "unit": FORCE_CONSTANT_UNIT,
+            "element": element,
+        }
+        for name, value, error, element in zip(
+            result.basis.names, result.parameters, sigma, result.basis.elements, strict=True
+        )
+    ]
+
+
+def _nuisance(fit: HistogramFit) -> dict[str, Any]:
+    return {key: _estimate(estimate) for key, estimate in fit.nuisance.items()}
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {"value": estimate.value, "sigma": estimate.sigma, "unit": estimate.unit}
+
+
+def _workspace(fit: HistogramFit) -> dict[str, Any]:
+    return {
+        "file": fit.source,
+        **_nuisance(fit),
+        "deviance_per_dof": fit.deviance_per_dof,
+        "pearson_per_dof": fit.pearson_per_dof,
+    }
+
+
+def _dispersion(dispersion: Dispersion) -> dict[str, Any]:
+    return {
+        "path_labels": dispersion.path_labels,
+        "q": dispersion.q,
+        "energy_mev": dispersion.energy_mev,
+        "sigma_mev": dispersion.sigma_mev,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON values: numpy's types unwrapped, ``None`` for NaN and infinity."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

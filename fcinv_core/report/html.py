@@ -1,0 +1,100 @@
+"""The report: one HTML file that carries its pictures and asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from fcinv_core.report.figures import dispersion_figure, histogram_figure
+from fcinv_core.report.planes import choose_plane
+from fcinv_core.report.wording import HEADLINES, rounded, setting, with_sigma
+from fcinv_core.versions import software_versions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fcinv_core.inversion.result import HistogramFit, InversionResult
+
+NUISANCES = (
+    ("scale", "Scale"),
+    ("background", "Background"),
+    ("background_slope", "Background slope"),
+    ("resolution_scale", "Resolution scale"),
+)
+"""Keys of ``HistogramFit.nuisance`` with their names, in the order they are shown."""
+
+
+def render_report(result: InversionResult) -> str:
+    """The whole report of an inversion as one HTML page.
+
+    Parameters
+    ----------
+    result
+        What `fcinv_core.invert` returned.
+
+    Returns
+    -------
+    str
+        A self-contained page: pictures inside, no scripts, no requests, light and dark.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fcinv_core.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(rounded=rounded, setting=setting)
+    environment.globals.update(with_sigma=with_sigma)
+    return environment.get_template("report.html.jinja").render(
+        result=result,
+        headline=HEADLINES[result.verdict.trust],
+        workspaces=[_workspace(fit, i) for i, fit in enumerate(result.fits, 1)],
+        dispersion=_pictures(dispersion_figure, result.dispersion, result.start_dispersion),
+        nuisances=NUISANCES,
+        dispersion_sigma=_typical_sigma(result),
+        bins_used=sum(int(np.count_nonzero(fit.used)) for fit in result.fits),
+        versions=software_versions(),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _workspace(fit: HistogramFit, number: int) -> dict[str, Any]:
+    plane = choose_plane(fit.simulated, fit.used)
+    return {
+        "fit": fit,
+        "name": Path(fit.source).name if fit.source else f"Workspace {number}",
+        "shape": " × ".join(f"{axis.name} {axis.n_bins}" for axis in fit.measured.axes),
+        "place": plane.description,
+        "is_image": len(plane.axes) == 2,
+        "picture": _pictures(histogram_figure, fit),
+        "bins_used": int(np.count_nonzero(fit.used)),
+    }
+
+
+def _pictures(draw: Callable[..., Figure], *of: object) -> dict[str, Markup]:
+    """What ``draw`` makes of its arguments as data URIs, for a wide and a narrow page."""
+    return {
+        "wide": _data_uri(draw(*of)),
+        "narrow": _data_uri(draw(*of, narrow=True)),
+    }
+
+
+def _data_uri(figure: Figure) -> Markup:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return Markup("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())
+
+
+def _typical_sigma(result: InversionResult) -> float:
+    """Root mean square of the dispersion's standard deviation, meV."""
+    sigma = result.dispersion.sigma_mev[np.isfinite(result.dispersion.sigma_mev)]
+    return float(np.sqrt(np.mean(sigma**2))) if sigma.size else float("nan")

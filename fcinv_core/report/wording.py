@@ -1,0 +1,55 @@
+"""Numbers and verdicts as a person reads them; shared by the report and the command line."""
+
+from __future__ import annotations
+
+import math
+
+HEADLINES = {
+    "yes": "This result can be trusted",
+    "caution": "Use this result with caution",
+    "no": "Do not trust this result",
+}
+"""The verdict in words, for each value of ``Verdict.trust``."""
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def with_sigma(value: float, sigma: float) -> str:
+    """``12.345 ± 0.012``: as many digits as the standard deviation justifies.
+
+    A value without a finite, positive sigma gets four significant digits; one that is not
+    finite is a dash.
+    """
+    if not math.isfinite(value):
+        return "–"
+    if not math.isfinite(sigma) or sigma <= 0:
+        return f"{value:.4g}"
+    largest = max(abs(value), sigma)
+    exponent = math.floor(math.log10(largest))
+    if -4 < exponent < 6:
+        decimals = max(0, 1 - math.floor(math.log10(sigma)))
+        return f"{value:.{decimals}f} ± {sigma:.{decimals}f}"
+    power = 10.0**exponent
+    superscript = str(exponent).translate(_SUPERSCRIPT)
+    decimals = max(0, 1 - math.floor(math.log10(sigma / power)))
+    return f"({value / power:.{decimals}f} ± {sigma / power:.{decimals}f})·10{superscript}"
+
+
+def rounded(value: float) -> str:
+    """Four significant digits, or a dash for what is not finite."""
+    return f"{value:.4g}" if math.isfinite(value) else "–"
+
+
+def setting(value: object) -> str:
+    """A setting's plain JSON value as text."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {setting(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(setting(item) for item in value)
+    return str(value)
