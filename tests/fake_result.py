@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from fcinv_core.histogram import Axis, SQEHistogram
 from fcinv_core.inversion.result import (
     Dispersion,
     Estimate,
@@ -30,39 +31,26 @@ class FakeShell:
     name: str
 
 
-class FakeHistogram(SimpleNamespace):
-    def save(self, path):
-        Path(path).write_bytes(b"nxs")
-
-
 class FakeForceConstants:
+    crystal = SimpleNamespace(formula="Si")
+
     def save(self, path):
         Path(path).write_text("phonopy:\n")
 
 
 def axis(name, low, high, n_bins):
-    edges = np.linspace(low, high, n_bins + 1)
     energy = name == "DeltaE"
-    return SimpleNamespace(
+    return Axis(
         name=name,
         unit="DeltaE" if energy else "r.l.u.",
         frame="DeltaE" if energy else "HKL",
-        edges=edges,
-        centres=(edges[1:] + edges[:-1]) / 2,
-        n_bins=n_bins,
-        is_energy=energy,
-        is_momentum=not energy,
+        edges=np.linspace(low, high, n_bins + 1),
     )
 
 
 def histogram(axes, signal):
-    return FakeHistogram(
-        axes=tuple(axes),
-        signal=signal,
-        variance=np.abs(signal),
-        covered=np.isfinite(signal),
-        temperature=300.0,
-        incident_energy=80.0,
+    return SQEHistogram.from_arrays(
+        axes, signal, np.abs(signal), temperature=300.0, incident_energy=80.0
     )
 
 

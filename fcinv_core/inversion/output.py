@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -61,8 +62,8 @@ def write_result(
 ) -> list[Path]:
     """Write force constants, ``result.json``, the simulated data and the report.
 
-    Everything is written beside the target first and moved in when it is complete, so that
-    a full disk leaves nothing half-written. Files of an earlier result in the same folder
+    Everything is written to a temporary folder on the same file system first and moved in
+    when it is complete, so that a full disk leaves nothing half-written. Files of an earlier result in the same folder
     are replaced; those that this result has no counterpart for are removed.
 
     Parameters
@@ -84,25 +85,27 @@ def write_result(
     FcinvError
         When the folder cannot be made or written to.
     """
-    target = Path(directory)
+    target = Path(directory).absolute()
     check_output_directory(target)
+    beside = target if target.is_dir() else target.parent
     made = [p for p in (target, *target.parents) if not p.exists()]
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as staging:
+        beside.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fcinv-", dir=beside) as staging:
             names = _write_files(result, Path(staging), report)
             target.mkdir(exist_ok=True)
             for name in names:
                 os.replace(Path(staging, name), target / name)
-    except OSError as error:
-        _remove_if_empty(made)
+    except BaseException as error:
+        _unmake(made)
+        # Those who save a part have told of a full disk in terms of the temporary folder.
+        reason = error.__cause__ if isinstance(error, FcinvError) else error
+        if not isinstance(reason, OSError):
+            raise
         raise FcinvError(
-            f"Could not write the result to {target}: {error.strerror or error}. "
-            "Free some space or choose another folder."
-        ) from error
-    except BaseException:
-        _remove_if_empty(made)
-        raise
+            f"could not write the result to {target}: {reason.strerror or reason}; "
+            "free some space or choose another folder"
+        ) from reason
     _remove_leftovers(target, set(names))
     return [target / name for name in names]
 
@@ -117,9 +120,9 @@ def check_output_directory(directory: Path) -> None:
     """
     existing = next(p for p in (directory, *directory.absolute().parents) if p.exists())
     if not existing.is_dir():
-        raise FcinvError(f"{existing} is a file, not a folder. Choose another output folder.")
+        raise FcinvError(f"{existing} is a file, not a folder; choose another output folder")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise FcinvError(f"{existing} is not writable. Choose another output folder.")
+        raise FcinvError(f"{existing} is not writable; choose another output folder")
 
 
 def _write_files(result: InversionResult, staging: Path, report: bool) -> list[str]:
@@ -149,13 +152,13 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _remove_if_empty(directories: list[Path]) -> None:
-    """Take back the folders that were made, innermost first."""
-    for directory in directories:
-        try:
+def _unmake(directories: list[Path]) -> None:
+    """Take back the folders that were made, innermost (the result's own) first."""
+    for number, directory in enumerate(directories):
+        if number == 0:
+            shutil.rmtree(directory, ignore_errors=True)
+        elif directory.exists():
             directory.rmdir()
-        except OSError:
-            return
 
 
 def _remove_leftovers(target: Path, names: set[str]) -> None:

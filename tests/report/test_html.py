@@ -1,0 +1,193 @@
+"""The report: what a person must find in it, and what a browser must not fetch for it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from fake_result import axis, dispersion, fake_result, fit
+from PIL import Image
+
+from fcinv_core.inversion.result import Dispersion
+from fcinv_core.report.figures import dispersion_figure, histogram_figure
+from fcinv_core.report.html import render_report
+from fcinv_core.report.planes import choose_plane
+from fcinv_core.report.wording import HEADLINES, with_sigma
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the visible text."""
+
+    VOID = ("meta", "img", "source", "link", "br")
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.open = [], "", []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def html():
+    fits = (fit([axis("[H,H,0]", -2, 2, 80), axis("DeltaE", -5, 70, 75)]),)
+    return render_report(fake_result("no", fits=fits))
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_page_is_well_formed_and_small(html, page):
+    assert page.open == []
+    assert len(html) < 5e6
+
+
+def test_nothing_is_fetched_or_executed(html, page):
+    assert "script" not in {tag for tag, _ in page.tags}
+    for _, attributes in page.tags:
+        for name in ("src", "srcset", "href", "data", "action"):
+            assert attributes.get(name, "data:").startswith("data:")
+        assert not any(name.startswith("on") for name in attributes)
+    assert "url(" not in html and "@import" not in html
+
+
+def test_verdict_comes_first_in_words_with_escaped_reasons(html, page):
+    assert page.text.index(HEADLINES["no"]) < page.text.index("Measured and simulated")
+    assert "One reason <b>." in page.text
+    assert "<b>" not in html
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        "Si-Si", "2.352", "12.340 ± 0.050", "0.512 ± 0.021",  # shells
+        "(1.234 ± 0.021)·10⁻⁴", "1.080 ± 0.011", "0 1/meV",  # nuisances
+        "1.03", "0.99",  # deviance, Pearson
+        "The 4th shell's transverse constant.",
+        "4, 4, 4", "ab" * 32, "41.2 s",  # settings, hash, timing
+        "10.1039/D6DD00008H", "Digital Discovery", "phonopy",
+    ],
+)  # fmt: skip
+def test_report_shows(page, expected):
+    assert expected in " ".join(page.text.split())
+
+
+def test_pictures_are_pngs_with_content(html):
+    pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", html)
+    assert len(pictures) == 4  # workspace and dispersion, each for a wide and a narrow page
+    for picture in pictures:
+        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("L"))
+        assert image.std() > 10
+
+
+def test_workspace_without_anything_used_is_still_shown():
+    empty = fit([axis("[H,H,0]", -2, 2, 8), axis("DeltaE", -5, 4, 9)])
+    assert not empty.used.any()
+    assert "0 used" in " ".join(Page(render_report(fake_result(fits=(empty,)))).text.split())
+
+
+def test_measured_and_simulated_share_one_scale():
+    figure = histogram_figure(fit([axis("DeltaE", -5, 70, 30), axis("[H,H,0]", -2, 2, 40)]))
+    meshes = [panel.collections[0] for panel in figure.axes[:3]]
+    assert meshes[0].norm is meshes[1].norm
+    assert meshes[2].norm.vmin == -meshes[2].norm.vmax
+    assert figure.axes[0].get_xlabel() == "[H,H,0] (r.l.u.)"
+    assert figure.axes[0].get_ylabel() == "Energy transfer (meV)"
+    np.testing.assert_allclose(figure.axes[0].get_xlim(), (-2, 2))
+    # Blank where nothing was measured: E > 45 meV, H > 0.3.
+    blank = np.ma.getmaskarray(meshes[0].get_array()).reshape(30, 40)
+    assert blank[-1, -1] and not blank[-1, 0]
+
+
+def test_plane_of_four_dimensions_is_energy_against_longest_momentum():
+    axes = [
+        axis("DeltaE", -5, 70, 20),
+        axis("[0,K,0]", -1, 1, 5),
+        axis("[H,0,0]", -2, 2, 30),
+        axis("[0,0,L]", -0.1, 0.1, 1),
+    ]
+    made = fit(axes)
+    used = np.zeros(made.used.shape, dtype=bool)
+    used[:, 3] = True
+    plane = choose_plane(made.measured, used)
+    assert [a.name for a in plane.axes] == ["[H,0,0]", "DeltaE"]
+    assert plane.of(made.measured.signal).shape == (30, 20)
+    np.testing.assert_array_equal(
+        plane.of(made.measured.signal), made.measured.signal[:, 3, :, 0].T
+    )
+    assert "[0,K,0] from 0.2 to 0.6 r.l.u." in plane.description
+
+
+@pytest.mark.parametrize(
+    "axes, shape",
+    [
+        ([axis("[0,K,0]", -2, 2, 12), axis("DeltaE", 29, 31, 1), axis("[H,0,0]", -2, 2, 30)],
+         (12, 30)),
+        ([axis("DeltaE", -5, 70, 20), axis("[H,0,0]", -0.1, 0.1, 1)], (20,)),
+        ([axis("DeltaE", -5, 70, 1), axis("[H,0,0]", -0.1, 0.1, 1)], (1,)),
+    ],
+)  # fmt: skip
+def test_planes_of_maps_lines_and_a_single_bin(axes, shape):
+    made = fit(axes)
+    assert choose_plane(made.measured, made.used).of(made.residual).shape == shape
+    histogram_figure(made).draw_without_rendering()
+
+
+def test_dispersion_labels_jumps_and_imaginary_modes():
+    unstable = dispersion(-3.0)
+    panel = dispersion_figure(dispersion(), unstable).axes[0]
+    assert [t.get_text() for t in panel.get_xticklabels()] == ["Γ", "U|K", "Γ"]
+    assert panel.get_ylim()[0] < unstable.energy_mev.min()
+    # No line bridges the jump from U to K: fitted and start are drawn in two parts each.
+    lengths = {len(line.get_xdata()) for line in panel.lines if len(line.get_xdata()) > 0}
+    assert lengths == {40, 25}
+
+
+def test_dispersion_band_is_one_sigma_wide():
+    panel = dispersion_figure(dispersion()).axes[0]
+    box = panel.collections[0].get_paths()[0].vertices
+    at_start = box[np.isclose(box[:, 0], 0.0), 1]
+    assert np.ptp(at_start) == pytest.approx(2 * 0.4)
+
+
+def test_dispersion_without_imaginary_modes_starts_at_zero():
+    stable = dispersion()
+    assert dispersion_figure(stable, stable).axes[0].get_ylim()[0] == 0
+    undetermined = Dispersion(
+        stable.path_labels, stable.q, stable.distance, stable.energy_mev,
+        np.full_like(stable.energy_mev, np.nan),
+    )  # fmt: skip
+    dispersion_figure(undetermined).draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    "value, sigma, text",
+    [
+        (12.3456, 0.0123, "12.346 ± 0.012"),
+        (-3.2, 1.5, "-3.2 ± 1.5"),
+        (123456.0, 789.0, "123456 ± 789"),
+        (1.5e-7, 2e-9, "(1.500 ± 0.020)·10⁻⁷"),
+        (2.5e12, 1e10, "(2.500 ± 0.010)·10¹²"),
+        (0.0, 0.02, "0.000 ± 0.020"),
+        (1.5, float("nan"), "1.5"),
+        (float("nan"), 1.0, "–"),
+    ],
+)
+def test_numbers_carry_the_digits_their_sigma_justifies(value, sigma, text):
+    assert with_sigma(value, sigma) == text
