@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+_LARGEST_PLAUSIBLE_MEAN = 5.0
+"""Expected counts above which none at all is no accident: the probability is exp(-5)."""
+
 
 def effective_counts(signal: np.ndarray, variance: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """Number of counts behind each bin: signal²/error², 0 where nothing was counted.
@@ -39,22 +42,26 @@ def exposure(signal: np.ndarray, variance: np.ndarray, covered: np.ndarray) -> n
         (signal and error² both 0) it is interpolated in its logarithm along the energy
         between counted bins at the same Q, taken from the nearest one beyond them, and
         from the median of all counted bins at a Q where nothing was counted at all. NaN
-        where not covered and where the signal is not a ratio of counts to exposure.
+        where not covered, where the signal is not a ratio of counts to exposure, and where
+        the counted bins so used have so many counts that none here can only mean that the
+        exposure differs: the slivers at the edges of coverage.
     """
     counted, empty = _kinds(signal, variance, covered)
     result = np.full(signal.shape, np.nan)
     result[counted] = signal[counted] / variance[counted]
     if not counted.any():
         return result
-    median = float(np.median(result[counted]))
+    counts = signal * result
+    overall = np.median(np.log([result[counted], counts[counted]]), axis=1)
     bins = np.arange(signal.shape[1])
     for q in np.flatnonzero(empty.any(axis=1)):
-        here = bins[counted[q]]
-        if here.size == 0:
-            result[q, empty[q]] = median
+        here, there = bins[counted[q]], bins[empty[q]]
+        if here.size:
+            guess = [np.interp(there, here, np.log(x[q, here])) for x in (result, counts)]
         else:
-            logarithm = np.interp(bins[empty[q]], here, np.log(result[q, here]))
-            result[q, empty[q]] = np.exp(logarithm)
+            guess = [np.full(there.size, value) for value in overall]
+        plausible = guess[1] <= np.log(_LARGEST_PLAUSIBLE_MEAN)
+        result[q, there] = np.where(plausible, np.exp(guess[0]), np.nan)
     return result
 
 
