@@ -63,8 +63,9 @@ def write_result(
     """Write force constants, ``result.json``, the simulated data and the report.
 
     Everything is written to a temporary folder on the same file system first and moved in
-    when it is complete, so that a full disk leaves nothing half-written. Files of an earlier result in the same folder
-    are replaced; those that this result has no counterpart for are removed.
+    when it is complete, so that a full disk leaves nothing half-written. Files of an earlier
+    result in the same folder are replaced; those that this result has no counterpart for
+    are removed.
 
     Parameters
     ----------

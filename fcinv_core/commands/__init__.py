@@ -1,0 +1,1 @@
+"""The subcommands of ``fcinv``: each module has ``add_to`` (its options) and ``run``."""

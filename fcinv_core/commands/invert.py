@@ -1,0 +1,110 @@
+"""``fcinv invert``: force constants from measured histograms."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from fcinv_core.commands.options import count, not_negative, positive
+from fcinv_core.commands.terminal import progress_bar
+from fcinv_core.errors import FcinvError
+
+if TYPE_CHECKING:
+    from fcinv_core.inversion import InversionResult
+
+NOT_TO_BE_TRUSTED = 3
+SHELLS_SHOWN = 4
+
+
+def add_to(commands: Any) -> None:
+    """Add this command to the parser."""
+    parser = commands.add_parser("invert", help="force constants of a measurement")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="files from Mantid's SaveMD"
+    )
+    parser.add_argument(
+        "--structure", required=True, metavar="FILE", help="POSCAR, CIF or phonopy.yaml"
+    )
+    parser.add_argument(
+        "--model", default="none", metavar="none", help="trained network; only 'none' so far"
+    )
+    parser.add_argument(
+        "--start", metavar="FILE", help="phonopy.yaml or FORCE_CONSTANTS to refine from"
+    )
+    parser.add_argument(
+        "--temperature", type=not_negative, metavar="K", help="default: from the file"
+    )
+    parser.add_argument(
+        "--energy-fwhm", type=positive, metavar="MEV", help="energy resolution (FWHM)"
+    )
+    parser.add_argument(
+        "--supercell", nargs=3, type=count, metavar="N", help="default: at least 10 Å long"
+    )
+    parser.add_argument(
+        "--cutoff", type=positive, metavar="ANGSTROM", help="range of the force constants"
+    )
+    parser.add_argument(
+        "--no-refine", action="store_true", help="compare the start with the data, fit nothing"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("-o", dest="output", required=True, type=Path, metavar="DIR")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, terminal: TextIO) -> int:
+    """Invert, write the result and say what came out."""
+    if options.model != "none":
+        raise FcinvError(
+            f"--model {options.model}: trained networks are not shipped yet; "
+            "use --start FILE, or leave --model out"
+        )
+    from fcinv_core.inversion.output import check_output_directory, write_result
+
+    check_output_directory(options.output)
+
+    from fcinv_core.crystal import Crystal, ForceConstants
+    from fcinv_core.histogram import SQEHistogram
+    from fcinv_core.inversion import invert
+
+    histograms = [SQEHistogram.load(path) for path in options.files]
+    crystal = Crystal.from_file(options.structure, options.supercell)
+    start = ForceConstants.from_file(options.start, crystal) if options.start else None
+    with progress_bar(terminal) as progress:
+        result = invert(
+            histograms,
+            crystal,
+            start=start,
+            temperature=options.temperature,
+            energy_fwhm=options.energy_fwhm,
+            cutoff=options.cutoff,
+            refine=not options.no_refine,
+            seed=options.seed,
+            sources=options.files,
+            progress=progress,
+        )
+        if progress is not None:
+            progress("Writing", 1.0)
+        written = write_result(result, options.output)
+    print(summary(result))
+    print("\nWritten:", *(f"  {path}" for path in written), sep="\n")
+    return NOT_TO_BE_TRUSTED if result.verdict.trust == "no" else 0
+
+
+def summary(result: InversionResult) -> str:
+    """Verdict, quality of the fit and the nearest shells, in a few lines."""
+    from fcinv_core.report.wording import HEADLINES, rounded, with_sigma
+
+    verdict = result.verdict
+    lines = [f"{HEADLINES[verdict.trust]} (verdict: {verdict.trust})."]
+    lines += [f"  - {reason}" for reason in verdict.reasons]
+    lines.append(f"Deviance per degree of freedom: {rounded(result.deviance_per_dof)}")
+    lines.append("Force constants (eV/Å²):   longitudinal        transverse")
+    for shell in sorted(result.shells, key=lambda s: s.distance)[:SHELLS_SHOWN]:
+        where = f"{shell.pair}, {shell.distance:.3f} Å"
+        longitudinal = with_sigma(shell.longitudinal, shell.longitudinal_sigma)
+        transverse = with_sigma(shell.transverse, shell.transverse_sigma)
+        lines.append(f"  {where:<22} {longitudinal:>17}  {transverse:>17}")
+    if len(result.shells) > SHELLS_SHOWN:
+        lines.append(f"  and {len(result.shells) - SHELLS_SHOWN} more shells")
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""Kinds of command-line values, and checks that come before any long work."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from fcinv_core.errors import FcinvError
+
+
+def positive(text: str) -> float:
+    """A finite number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number, zero or above."""
+    return 0.0 if text.strip() in ("0", "0.0") else positive(text)
+
+
+def count(text: str) -> int:
+    """A whole number above zero."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def check_output_file(path: Path) -> None:
+    """Refuse a file whose folder does not exist, or that is a folder.
+
+    Raises
+    ------
+    FcinvError
+    """
+    if path.is_dir():
+        raise FcinvError(f"{path} is a folder; name a file with -o")
+    if not path.absolute().parent.is_dir():
+        raise FcinvError(f"there is no folder {path.absolute().parent}; make it first")

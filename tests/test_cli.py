@@ -1,0 +1,234 @@
+"""The command line: exit codes, one line of error, and silence on standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from fake_result import axis, fake_result, fit, histogram
+
+import fcinv_core
+from fcinv_core import cli
+from fcinv_core.commands.terminal import quiet_libraries
+from fcinv_core.errors import FcinvError
+
+SILICON = """\
+silicon
+1.0
+0.0 2.7155 2.7155
+2.7155 0.0 2.7155
+2.7155 2.7155 0.0
+Si
+2
+Direct
+0.0 0.0 0.0
+0.25 0.25 0.25
+"""
+
+
+@pytest.fixture
+def measured(tmp_path):
+    axes = [axis("[H,0,0]", -2, 2, 12), axis("[0,K,0]", -0.1, 0.1, 1),
+            axis("[0,0,L]", -0.1, 0.1, 1), axis("DeltaE", -5, 70, 15)]  # fmt: skip
+    signal = np.random.default_rng(0).poisson(3.0, (12, 1, 1, 15)).astype(float)
+    path = tmp_path / "measured.nxs"
+    histogram(axes, signal).save(path)
+    return path
+
+
+@pytest.fixture
+def structure(tmp_path):
+    path = tmp_path / "POSCAR"
+    path.write_text(SILICON)
+    return path
+
+
+@pytest.fixture
+def invert(monkeypatch):
+    """Stands in for the inversion: records what it is given, returns ``invert.result``."""
+    import fcinv_core.inversion
+
+    class Inversion:
+        trust = "yes"
+        error = None
+
+        def __call__(self, histograms, crystal, **options):
+            self.histograms, self.crystal, self.options = histograms, crystal, options
+            if self.error is not None:
+                raise self.error
+            axes = [axis("[H,0,0]", -2, 2, 12), axis("[0,K,0]", -0.1, 0.1, 1),
+                    axis("[0,0,L]", -0.1, 0.1, 1), axis("DeltaE", -5, 70, 15)]  # fmt: skip
+            return fake_result(self.trust, fits=(fit(axes),))
+
+    stand_in = Inversion()
+    monkeypatch.setattr(fcinv_core.inversion, "invert", stand_in, raising=False)
+    return stand_in
+
+
+def one_error(capsys, arguments):
+    """The error line of a command that must fail with exit code 2."""
+    assert cli.main([str(a) for a in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("Error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def process(arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "fcinv_core.cli", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, env=os.environ | environment,
+        cwd=os.path.dirname(os.path.dirname(fcinv_core.__file__)),
+    )  # fmt: skip
+
+
+def test_alone_it_says_what_to_do_next(capsys):
+    assert cli.main([]) == 0
+    captured = capsys.readouterr()
+    assert "fcinv invert" in captured.out and "fcinv inspect" in captured.out
+    assert captured.err == ""
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"fcinv {fcinv_core.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["invert"], "--structure"),
+        (["frobnicate"], "frobnicate"),
+        (["inspect", "nowhere.nxs"], "nowhere.nxs"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--temperature", "warm"], "'warm'"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--temperature", "-4"], "'-4'"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--energy-fwhm", "0"], "'0'"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--cutoff", "nan"], "'nan'"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--supercell", "2", "2", "0"], "'0'"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "si"], "--start"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c"], "a.nxs"),
+        (["simulate", "--force-constants", "f", "--like", "a.nxs", "-o", "/no/x.nxs"], "/no"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    assert told in one_error(capsys, arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_is_a_file_is_refused_before_the_work(capsys, invert, measured, structure):
+    error = one_error(capsys, ["invert", measured, "--structure", structure, "-o", measured])
+    assert "is a file" in error
+    assert not hasattr(invert, "histograms")
+
+
+def test_invert_passes_everything_on_and_writes(capsys, invert, measured, structure, tmp_path):
+    arguments = ["invert", measured, measured, "--structure", structure, "--temperature", "0",
+                 "--energy-fwhm", "2.5", "--cutoff", "4.5", "--supercell", "2", "2", "3",
+                 "--no-refine", "--seed", "7", "-o", tmp_path / "out"]  # fmt: skip
+    assert cli.main([str(a) for a in arguments]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "This result can be trusted" in captured.out
+    assert "The deviance is 1.03 per degree of freedom." in captured.out
+    assert "Si-Si, 2.352 Å" in captured.out and "12.340 ± 0.050" in captured.out
+    assert str(tmp_path / "out" / "report.html") in captured.out
+    assert len(invert.histograms) == 2
+    np.testing.assert_array_equal(invert.crystal.supercell_matrix, np.diag([2, 2, 3]))
+    assert invert.options == {
+        "start": None, "temperature": 0.0, "energy_fwhm": 2.5, "cutoff": 4.5, "refine": False,
+        "seed": 7, "sources": [measured, measured], "progress": None,
+    }  # fmt: skip
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["verdict"]["trust"] == "yes"
+
+
+def test_distrust_is_exit_code_3_with_the_files_written(
+    capsys, invert, measured, structure, tmp_path
+):
+    invert.trust = "no"
+    arguments = ["invert", measured, "--structure", structure, "-o", tmp_path / "out"]
+    assert cli.main([str(a) for a in arguments]) == 3
+    captured = capsys.readouterr()
+    assert "Do not trust this result" in captured.out and captured.err == ""
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (FcinvError("nothing\nis measured"), "Error: nothing is measured\n"),
+        (OSError(5, "Input/output error", "x.nxs"), "Error: x.nxs: Input/output error\n"),
+        (MemoryError(), "Error: not enough memory"),
+    ],
+)
+def test_failures_inside_leave_no_output(
+    capsys, invert, measured, structure, tmp_path, error, told
+):
+    invert.error = error
+    line = one_error(capsys, ["invert", measured, "--structure", structure, "-o", tmp_path / "out"])
+    assert line.startswith(told)
+    assert not (tmp_path / "out").exists()
+
+
+def test_interruption_is_quiet(capsys, invert, measured, structure, tmp_path):
+    invert.error = KeyboardInterrupt()
+    arguments = ["invert", measured, "--structure", structure, "-o", tmp_path / "out"]
+    assert cli.main([str(a) for a in arguments]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_inspect_describes_and_draws(measured, tmp_path):
+    picture = tmp_path / "picture.png"
+    done = process(["inspect", measured, "-o", picture])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[H,0,0]" in done.stdout and "DeltaE" in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_process_reports_bad_input(tmp_path):
+    done = process(["inspect", tmp_path / "nowhere.nxs"])
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
+
+
+def test_old_locales_get_a_substitute_character(measured):
+    done = process(["inspect", measured], PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_closed_pipe_is_no_error(measured):
+    command = f"{sys.executable} -m fcinv_core.cli inspect {measured} | true"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True,
+        cwd=os.path.dirname(os.path.dirname(fcinv_core.__file__)),
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_libraries_are_kept_off_standard_error(capfd):
+    with quiet_libraries() as terminal:
+        warnings.warn("python warning", stacklevel=1)
+        logging.getLogger("library").warning("log record")
+        print("python", file=sys.stderr)
+        os.write(2, b"from C\n")
+        print("progress", file=terminal)
+    print("afterwards", file=sys.stderr)
+    assert capfd.readouterr().err == "progress\nafterwards\n"
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_threads_are_bounded_unless_told(monkeypatch, capsys, given):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    cli.main([])
+    assert os.environ["OMP_NUM_THREADS"] == (given or str(cli.MOST_THREADS))
