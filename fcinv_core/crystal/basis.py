@@ -158,12 +158,11 @@ def _invariant_space(crystal: Crystal, cutoff: float | None) -> np.ndarray:
     from symfc import Symfc
     from symfc.utils.utils import SymfcAtoms
 
-    supercell = crystal.phonopy().supercell
     symfc = Symfc(
         SymfcAtoms(
-            cell=supercell.cell,
-            scaled_positions=supercell.scaled_positions,
-            numbers=supercell.numbers,
+            cell=crystal.supercell_lattice,
+            scaled_positions=crystal.supercell_positions,
+            numbers=crystal.supercell_numbers,
         ),
         cutoff=None if cutoff is None else {2: cutoff},
         symprec=crystal.symprec,

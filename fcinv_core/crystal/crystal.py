@@ -144,6 +144,14 @@ class Crystal:
         FcinvError
             When the cells do not fit together.
         """
+        return self._build_phonopy(find_symmetry=True)
+
+    @cached_property
+    def _cells(self) -> Phonopy:
+        return self._build_phonopy(find_symmetry=False)
+
+    def _build_phonopy(self, find_symmetry: bool) -> Phonopy:
+        """phonopy's cells; the symmetry of a large supercell takes it seconds to find."""
         from phonopy import Phonopy
         from phonopy.structure.atoms import PhonopyAtoms
 
@@ -161,6 +169,7 @@ class Crystal:
                     supercell_matrix=self.supercell_matrix,
                     primitive_matrix=self.primitive_matrix,
                     symprec=self.symprec,
+                    is_symmetry=find_symmetry,
                 )
         except Exception as error:  # phonopy raises RuntimeError, ValueError and others
             raise FcinvError(
@@ -168,10 +177,6 @@ class Crystal:
                 f"supercell matrix {self.supercell_matrix.tolist()} and primitive matrix "
                 f"{np.round(self.primitive_matrix, 4).tolist()}: {error}"
             ) from error
-
-    @cached_property
-    def _cells(self) -> Phonopy:
-        return self.phonopy()
 
     # -- primitive cell ---------------------------------------------------------------------
 
@@ -223,6 +228,11 @@ class Crystal:
     def supercell_positions(self) -> np.ndarray:
         """(n_supercell, 3) fractional positions in the supercell."""
         return np.array(self._cells.supercell.scaled_positions)
+
+    @property
+    def supercell_numbers(self) -> np.ndarray:
+        """(n_supercell,) atomic numbers."""
+        return np.array(self._cells.supercell.numbers)
 
     @property
     def shortest_vectors(self) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,9 @@ class ForceConstants:
 
     def to_phonopy(self) -> Phonopy:
         """A phonopy.Phonopy with these force constants and, if known, Born charges."""
-        phonon = self.crystal.phonopy()
+        return self._loaded_into(self.crystal.phonopy())
+
+    def _loaded_into(self, phonon: Phonopy) -> Phonopy:
         phonon.force_constants = np.array(self.values, dtype=float, order="C")
         if self.born_charges is not None and self.dielectric is not None:
             phonon.nac_params = {
@@ -200,10 +203,15 @@ class ForceConstants:
         ndarray
             (n, 3 n_primitive), ascending.
         """
-        phonon = self.to_phonopy()
-        phonon.unit_conversion_factor = math.sqrt(ENERGY_SQUARED_PER_DYNAMICAL)
         points = np.atleast_2d(np.array(q_points, dtype=float))
-        return np.array(phonon.run_qpoints(points).frequencies)
+        return np.array(self._phonon.run_qpoints(points).frequencies)
+
+    @cached_property
+    def _phonon(self) -> Phonopy:
+        # Frequencies do not need the symmetry of the supercell, which is slow to find.
+        phonon = self._loaded_into(self.crystal._build_phonopy(find_symmetry=False))
+        phonon.unit_conversion_factor = math.sqrt(ENERGY_SQUARED_PER_DYNAMICAL)
+        return phonon
 
     def describes_same_crystal(self, other: Crystal) -> str | None:
         """None, or the reason why ``other`` cannot be the crystal of these force constants.
