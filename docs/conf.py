@@ -1,0 +1,17 @@
+"""Sphinx settings."""
+
+import re
+from pathlib import Path
+
+project = "fcinv"
+author = "The fcinv developers"
+release = re.search(
+    r'__version__ = "(.+)"', (Path(__file__).parents[1] / "fcinv_core/__init__.py").read_text()
+).group(1)
+
+extensions = ["myst_parser", "sphinx.ext.mathjax"]
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "fcinv"
