@@ -19,6 +19,7 @@ from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
+    from phonopy.structure.cells import Primitive
 
 SMALLEST_SUPERCELL = 10.0
 """Å: a default supercell is at least this long along each axis."""
@@ -179,6 +180,11 @@ class Crystal:
             ) from error
 
     # -- primitive cell ---------------------------------------------------------------------
+
+    @property
+    def primitive(self) -> Primitive:
+        """The primitive cell as phonopy's object."""
+        return self._cells.primitive
 
     @property
     def primitive_lattice(self) -> np.ndarray:

@@ -108,13 +108,11 @@ class ForceConstants:
                 f"force constants included (phonopy --include-all, or "
                 f"save(settings={{'force_constants': True}}))"
             )
-        return cls(
-            crystal,
-            values,
-            content.born_charges,
-            content.dielectric,
-            COULOMB_EV_ANGSTROM if content.nac_factor is None else content.nac_factor,
-        )
+        force_constants = cls(crystal, values)
+        if content.born_charges is None or content.dielectric is None:
+            return force_constants
+        factor = COULOMB_EV_ANGSTROM if content.nac_factor is None else content.nac_factor
+        return force_constants.with_born_charges(content.born_charges, content.dielectric, factor)
 
     def save(self, path: str | Path) -> None:
         """Write a phonopy.yaml, force constants included, in one go.
@@ -148,6 +146,63 @@ class ForceConstants:
                 "method": "gonze",
             }
         return phonon
+
+    def with_born_charges(
+        self,
+        born_charges: np.ndarray,
+        dielectric: np.ndarray,
+        nac_factor: float = COULOMB_EV_ANGSTROM,
+    ) -> ForceConstants:
+        """The same force constants with Born charges, symmetrised as phonopy does.
+
+        The crystal's symmetry is imposed, and the charges are made to add up to zero.
+
+        Raises
+        ------
+        FcinvError
+            When the tensors are not one for each atom of the primitive cell.
+        """
+        from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
+
+        if np.shape(born_charges) != (self.crystal.n_primitive, 3, 3):
+            raise FcinvError(
+                f"Born charges of shape {np.shape(born_charges)} do not fit the "
+                f"{self.crystal.n_primitive} atoms of the primitive cell of "
+                f"{self.crystal.formula}: give one 3x3 tensor for each"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            born, epsilon = symmetrize_borns_and_epsilon(
+                np.array(born_charges, dtype=float),
+                np.array(dielectric, dtype=float),
+                self.crystal.primitive,
+                symprec=self.crystal.symprec,
+            )
+        return replace(self, born_charges=born, dielectric=epsilon, nac_factor=nac_factor)
+
+    def with_born_file(self, path: str | Path) -> ForceConstants:
+        """The same force constants with the Born charges of a phonopy BORN file.
+
+        Raises
+        ------
+        FcinvError
+            When the file is missing or does not fit the crystal.
+        """
+        from phonopy.file_IO import parse_BORN
+
+        path = require_file(path)
+        try:
+            content = parse_BORN(
+                self.crystal.primitive, symprec=self.crystal.symprec, filename=path
+            )
+        except Exception as error:  # phonopy raises what its parser meets
+            raise FcinvError(
+                f"{path} cannot be read as a BORN file of {self.crystal.formula} "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        return self.with_born_charges(
+            content["born"], content["dielectric"], content.get("factor") or COULOMB_EV_ANGSTROM
+        )
 
     def with_values(self, values: np.ndarray) -> ForceConstants:
         """The same crystal and Born charges with other force constants (eV/Å²)."""
