@@ -126,10 +126,13 @@ def _entry(file: Any, path: Path) -> Any:
 def _read(entry: Any, path: Path) -> SQEHistogram:
     data = entry["data"] if "data" in entry else entry
     coordinate_system = _coordinate_system(entry)
-    if "data" in entry:
-        axes = _axes_from_datasets(data)
-    else:
-        axes = _axes_from_xml(entry, coordinate_system)
+    try:
+        if "data" in entry:
+            axes = _axes_from_datasets(data)
+        else:
+            axes = _axes_from_xml(entry, coordinate_system)
+    except FcinvError as error:
+        raise FcinvError(f"{path}: {error}") from error
     shape = tuple(axis.n_bins for axis in axes)
     arrays = {name: _array(data, name, shape, path) for name in ARRAYS}
     experiments = tuple(ExperimentInfo.from_nexus(entry[name]) for name in _experiments(entry))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -168,7 +169,13 @@ def test_saved_file_is_the_original_again(load, mantid_file, tmp_path, name):
     load(name).save(tmp_path / name)
     with h5py.File(mantid_file(name)) as original, h5py.File(tmp_path / name) as saved:
         assert list(original) == list(saved) == ["MDHistoWorkspace"]
-        assert_same_tree(original["MDHistoWorkspace"], saved["MDHistoWorkspace"])
+        original, saved = original["MDHistoWorkspace"], saved["MDHistoWorkspace"]
+        assert set(original) == set(saved)
+        assert_same_attributes(original, saved)
+        for child in original:
+            # All 61 runs once; elsewhere the first and the last stand for them.
+            if name == NAMES[0] or not re.fullmatch(r"experiment([1-9]|[1-5]\d)", child):
+                assert_same_tree(original[child], saved[child])
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
