@@ -442,3 +442,22 @@ def test_axes_that_mantid_would_misread_are_refused(tmp_path):
     with pytest.raises(FcinvError, match="different widths"):
         histogram.save(tmp_path / "a.nxs")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a:b", "a/b", "signal", "DeltaE"])
+def test_axis_names_that_cannot_name_a_dataset(tmp_path, name):
+    """A colon or slash, the name of an array, a name taken: numbered identifiers instead."""
+    axes = [Axis(name, "T", "General Frame", np.array([0.0, 1.0])), *made_in_python().axes]
+    SQEHistogram.from_arrays(axes, np.ones((1, 3, 2, 1, 1))).save(tmp_path / "a.nxs")
+    again = SQEHistogram.load(tmp_path / "a.nxs")
+    assert [axis.name for axis in again.axes] == [axis.name for axis in axes]
+    assert [axis.identifier for axis in again.axes] == ["D0", "D1", "D2", "D3", "D4"]
+
+
+def test_coordinate_system_of_the_oldest_files_is_a_log(tmp_path):
+    write_version_1(tmp_path / "a.nxs", "Unknown frame")
+    with h5py.File(tmp_path / "a.nxs", "a") as file:
+        entry = file["MDHistoWorkspace"]
+        del entry["coordinate_system"]
+        entry["experiment0/logs/CoordinateSystem/value"] = np.array([3], dtype=np.int32)
+    assert SQEHistogram.load(tmp_path / "a.nxs").coordinate_system == 3

@@ -156,3 +156,11 @@ def test_picture(slice_, tmp_path):
     assert content.startswith(b"\x89PNG") and len(content) > 10_000
     with pytest.raises(FcinvError, match="cannot write"):
         inspection.picture(slice_, tmp_path / "nowhere" / "slice.png")
+
+
+def test_signals_that_are_no_counts_are_warned_of(slice_):
+    negative = np.where(slice_.covered, slice_.signal - 0.5, np.nan)
+    subtracted = slice_.with_values(negative, slice_.variance)
+    assert any("background has been subtracted" in x for x in inspection.warnings(subtracted))
+    simulated = slice_.with_values(np.abs(negative))
+    assert any("signal and no error" in x for x in inspection.warnings(simulated))
