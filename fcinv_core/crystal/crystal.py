@@ -283,6 +283,28 @@ class Crystal:
                 kept.append(np.rint(np.linalg.inv(rotation).T).astype(int))
         return np.array(kept)
 
+    @cached_property
+    def atom_operations(self) -> tuple[np.ndarray, np.ndarray]:
+        """Operations of the primitive cell that `point_group_rotations` come from.
+
+        Returns
+        -------
+        rotations (n, 3, 3) in Cartesian axes, and permutations (n, n_primitive): operation k
+        moves primitive atom i onto atom ``permutations[k, i]``.
+        """
+        dataset, positions = self._spglib_dataset, self.primitive_positions
+        kept = {rotation.tobytes() for rotation in self.point_group_rotations}
+        to_cartesian = self.primitive_lattice.T
+        rotations, permutations = [], []
+        for rotation, shift in zip(dataset.rotations, dataset.translations, strict=True):
+            if np.rint(np.linalg.inv(rotation).T).astype(int).tobytes() not in kept:
+                continue
+            offsets = (positions @ rotation.T + shift)[:, None] - positions[None]
+            distances = np.abs(offsets - np.rint(offsets)).sum(axis=-1)
+            rotations.append(to_cartesian @ rotation @ np.linalg.inv(to_cartesian))
+            permutations.append(distances.argmin(axis=1))
+        return np.array(rotations), np.array(permutations)
+
     @property
     def space_group(self) -> str:
         """International symbol of the space group."""
