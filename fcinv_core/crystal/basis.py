@@ -76,13 +76,14 @@ class ForceConstantBasis:
         """
         if cutoff is not None and not cutoff > 0:
             raise FcinvError(f"cutoff {cutoff} Å is not positive")
-        space = _invariant_space(crystal, cutoff)
-        if space.shape[1] == 0:
-            raise FcinvError(
-                f"no force constants of {crystal.formula} are left within a cutoff of "
-                f"{cutoff} Å: raise it beyond the nearest-neighbour distance"
-            )
         neighbours = Neighbours(crystal)
+        nearest = min((shell.distance for shell in neighbours.shells), default=np.inf)
+        if cutoff is not None and cutoff < nearest:
+            raise FcinvError(
+                f"a cutoff of {cutoff} Å leaves no force constants of {crystal.formula}: raise "
+                f"it beyond the nearest-neighbour distance of {nearest:.2f} Å"
+            )
+        space = _invariant_space(crystal, cutoff)
         rows = _independent_rows(space, neighbours)
         elements = np.array(
             np.unravel_index(rows, (crystal.n_primitive, crystal.n_supercell, 3, 3))
