@@ -1,0 +1,203 @@
+"""The least-squares problem: parameters and nuisances -> expected signal on symmetric rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fcinv_core.inversion.preparation import PreparedHistogram
+from fcinv_core.scattering.bins import BinSampling
+from fcinv_core.scattering.displacements import Displacements
+from fcinv_core.scattering.dynamical import DynamicalBasis, Modes
+from fcinv_core.scattering.kernel import ModeKernel
+from fcinv_core.scattering.sampling import sample_counts
+from fcinv_core.scattering.spectra import StructureFactors, spectra, spectra_with_jacobian
+
+if TYPE_CHECKING:
+    from fcinv_core.crystal import ForceConstantBasis
+
+NUISANCES = ("scale", "background", "background_slope", "resolution_scale")
+"""Fitted along for each histogram. Scale and resolution scale are fitted as logarithms."""
+
+
+@dataclass(frozen=True)
+class LatticeState:
+    """Modes of one parameter set that all histograms share.
+
+    Attributes
+    ----------
+    parameters
+        (n_par,) eV/Å².
+    modes, couplings
+        On the mesh of the displacements.
+    """
+
+    parameters: torch.Tensor
+    modes: Modes
+    couplings: torch.Tensor
+
+
+class Lattice:
+    """Force-constant basis with its displacement mesh, shared by all histograms."""
+
+    def __init__(self, basis: ForceConstantBasis) -> None:
+        self.basis = basis
+        self.displacements = Displacements(basis.crystal)
+        self._mesh = DynamicalBasis(basis, self.displacements.q_points)
+
+    def state(self, parameters: np.ndarray) -> LatticeState:
+        """Modes on the mesh for ``parameters`` (n_par,) in eV/Å²."""
+        values = torch.from_numpy(np.ascontiguousarray(parameters))
+        modes = self._mesh.modes(values)
+        return LatticeState(values, modes, self._mesh.in_mode_basis(modes))
+
+    def force_constant_values(self, parameters: np.ndarray) -> torch.Tensor:
+        """Compact force constants (n_primitive, n_supercell, 3, 3) in eV/Å²."""
+        crystal = self.basis.crystal
+        shape = (crystal.n_primitive, crystal.n_supercell, 3, 3)
+        return torch.from_numpy((self.basis.map @ parameters).reshape(shape))
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_par + 4).
+
+    The last four columns belong to `NUISANCES`.
+    """
+
+    signal: np.ndarray
+    jacobian: np.ndarray
+
+
+class HistogramProblem:
+    """One measurement folded onto symmetry-distinct rows.
+
+    Bins that are equivalent by symmetry have the same expected signal, so their counts and
+    exposures add up without loss of information.
+
+    Parameters
+    ----------
+    prepared
+        The measurement.
+    lattice
+        Basis and mesh.
+    reference
+        (n_par,) parameters whose bands decide how finely bins are sampled.
+    step_over_width
+        See `sample_counts`.
+    largest_rows
+        Use at most about this many rows, those with the most counts; all when left out.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedHistogram,
+        lattice: Lattice,
+        reference: np.ndarray,
+        step_over_width: float,
+        largest_rows: int | None = None,
+    ) -> None:
+        self.prepared = prepared
+        self._lattice = lattice
+        crystal = lattice.basis.crystal
+        counts = sample_counts(
+            crystal,
+            lattice.force_constant_values(reference),
+            prepared.bin_vectors,
+            prepared.edges,
+            prepared.resolution,
+            step_over_width,
+        )
+        self.bins = _informative_bins(prepared, largest_rows)
+        sampling = BinSampling.from_bins(
+            prepared.centres[self.bins],
+            prepared.bin_vectors,
+            counts,
+            crystal.point_group_rotations,
+        )
+        self.row = sampling.row
+        self.n_rows = len(sampling.q_index)
+        self.counts = self.fold(prepared.counts)
+        self.exposure = self.fold(prepared.exposure)
+        self._factors = StructureFactors(crystal, sampling)
+        self._dynamical = DynamicalBasis(lattice.basis, sampling.q_points)
+        self._edges = torch.from_numpy(prepared.edges)
+        energies = prepared.energies
+        middle, half = 0.5 * (energies[0] + energies[-1]), 0.5 * (energies[-1] - energies[0])
+        self.relative_energy = (energies - middle) / (half if half > 0 else 1.0)
+        self.half_range = half
+        total = self.exposure.sum()
+        self.typical_signal = float(self.counts.sum() / total) if total > 0 else 1.0
+
+    def fold(self, values: np.ndarray) -> np.ndarray:
+        """Sum (n_q, n_energy) values of the bins in use over equivalent bins."""
+        folded = np.zeros((self.n_rows, values.shape[1]))
+        np.add.at(folded, self.row, values[self.bins])
+        return folded
+
+    def spectra(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
+        """S(Q,E) in mbarn/meV on rows, without scale and background."""
+        modes = self._dynamical.modes(state.parameters)
+        tensors = self._lattice.displacements.tensors(state.modes, self.prepared.temperature)
+        kernel = self._kernel(modes, resolution_scale)
+        return spectra(self._factors, modes, kernel, tensors).numpy()
+
+    def expectation(self, state: LatticeState, nuisance: np.ndarray) -> Expectation:
+        """Expected signal and its derivatives.
+
+        Parameters
+        ----------
+        nuisance
+            (4,): log scale, background and slope in units of ``typical_signal`` (the slope over
+            half the energy range), log resolution scale.
+        """
+        displacements, temperature = self._lattice.displacements, self.prepared.temperature
+        modes = self._dynamical.modes(state.parameters)
+        result = spectra_with_jacobian(
+            self._factors,
+            modes,
+            self._kernel(modes, float(np.exp(nuisance[3]))),
+            displacements.tensors(state.modes, temperature),
+            displacements.slopes(state.modes, state.couplings, temperature),
+            self._dynamical.in_mode_basis(modes),
+        )
+        scale = np.exp(nuisance[0])
+        value = scale * result.spectra.numpy()
+        n_par = result.parameters.shape[-1]
+        jacobian = np.empty((*value.shape, n_par + len(NUISANCES)))
+        np.multiply(result.parameters.numpy(), scale, out=jacobian[..., :n_par])
+        jacobian[..., n_par] = value
+        jacobian[..., n_par + 1] = self.typical_signal
+        jacobian[..., n_par + 2] = self.typical_signal * self.relative_energy
+        jacobian[..., n_par + 3] = scale * result.resolution.numpy()
+        return Expectation(value + self.background(nuisance), jacobian)
+
+    def background(self, nuisance: np.ndarray) -> np.ndarray:
+        """(n_energy,) in signal units."""
+        return self.typical_signal * (nuisance[1] + nuisance[2] * self.relative_energy)
+
+    def _kernel(self, modes: Modes, resolution_scale: float) -> ModeKernel:
+        return ModeKernel(
+            modes.squared_energies,
+            self._edges,
+            self.prepared.temperature,
+            self.prepared.resolution,
+            resolution_scale,
+        )
+
+
+def _informative_bins(prepared: PreparedHistogram, largest_rows: int | None) -> np.ndarray:
+    """Indices of Q bins with data: all of them, or those with the most counts, spread out.
+
+    The most counted of each group of neighbours is taken, so that a selection still covers
+    the whole of Q.
+    """
+    bins = np.flatnonzero(prepared.used.any(axis=1))
+    if largest_rows is None or len(bins) <= largest_rows:
+        return bins
+    weight = prepared.used.sum(axis=1)[bins] * np.sqrt(prepared.counts.sum(axis=1)[bins] + 1)
+    groups = np.array_split(np.arange(len(bins)), largest_rows)
+    return bins[[group[np.argmax(weight[group])] for group in groups]]

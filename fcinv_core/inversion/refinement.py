@@ -1,0 +1,190 @@
+"""Levenberg-Marquardt refinement of force constants and nuisances, in stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcinv_core.inversion.prior import ForceConstantPrior
+from fcinv_core.inversion.problem import (
+    NUISANCES,
+    Expectation,
+    HistogramProblem,
+    Lattice,
+)
+from fcinv_core.inversion.stages import Counts, NormalEquations, Stage
+
+NUISANCE_SIGMA = np.array([np.inf, np.inf, 1.0, 0.2])
+"""Prior widths of `NUISANCES`: scale and background free, the slope no larger than the signal,
+the resolution known to 20 %."""
+
+CONVERGED = 0.02
+"""A step that would lower the cost (half a deviance) by less than this is not worth taking."""
+
+Monitor = Callable[[str], None]
+"""Told the name of the stage at every iteration; may raise to cancel."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place in parameter space.
+
+    Attributes
+    ----------
+    parameters
+        (n_par,) eV/Å².
+    nuisances
+        (n_histograms, 4), see `HistogramProblem.expectation`.
+    """
+
+    parameters: np.ndarray
+    nuisances: np.ndarray
+
+    def moved(self, step: np.ndarray) -> Point:
+        """The point after ``step`` (n_par + 4 n_histograms,)."""
+        n_par = len(self.parameters)
+        return Point(
+            self.parameters + step[:n_par],
+            self.nuisances + step[n_par:].reshape(self.nuisances.shape),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Normal equations of all histograms and priors at a point."""
+
+    point: Point
+    equations: NormalEquations
+    expectations: tuple[Expectation, ...]
+
+
+class Refinement:
+    """Minimises the misfit of several histograms under a prior.
+
+    Parameters
+    ----------
+    lattice, problems
+        The crystal's basis and one problem for each histogram.
+    prior
+        Over the force-constant parameters; None keeps them fixed at the starting point.
+    monitor
+        Called at each iteration.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        problems: Sequence[HistogramProblem],
+        prior: ForceConstantPrior | None,
+        monitor: Monitor,
+    ) -> None:
+        self.lattice = lattice
+        self.problems = problems
+        self.prior = prior
+        self._monitor = monitor
+
+    def starting_point(self, parameters: np.ndarray) -> Point:
+        """Scale and background of each histogram by linear least squares."""
+        state = self.lattice.state(parameters)
+        nuisances = np.zeros((len(self.problems), len(NUISANCES)))
+        for problem, nuisance in zip(self.problems, nuisances, strict=True):
+            nuisance[:2] = _scale_and_background(problem, problem.spectra(state, 1.0))
+        return Point(parameters, nuisances)
+
+    def evaluate(self, point: Point, stage: Stage) -> Evaluation:
+        """Normal equations at a point."""
+        n_par, n_nuisance = len(point.parameters), len(NUISANCES)
+        size = n_par + point.nuisances.size
+        gradient, curvature, cost = np.zeros(size), np.zeros((size, size)), 0.0
+        state = self.lattice.state(point.parameters)
+        expectations = []
+        for number, problem in enumerate(self.problems):
+            nuisance = point.nuisances[number]
+            expected = problem.expectation(state, nuisance)
+            expectations.append(expected)
+            first = n_par + number * n_nuisance
+            index = np.r_[0:n_par, first : first + n_nuisance]
+            if not stage.needs_spectra or problem.prepared.has_spectra:
+                part = stage.compare(problem, expected)
+                cost += part.cost
+                gradient[index] += part.gradient
+                curvature[np.ix_(index, index)] += part.curvature
+            weak = NUISANCE_SIGMA**-2.0
+            own = index[n_par:]
+            cost += 0.5 * float(nuisance @ (weak * nuisance))
+            gradient[own] += weak * nuisance
+            curvature[own, own] += weak
+        if self.prior is None:
+            gradient[:n_par] = 0.0
+            curvature[:n_par] = 0.0
+            curvature[:, :n_par] = 0.0
+            curvature[np.arange(n_par), np.arange(n_par)] = 1.0
+        else:
+            penalty, slope = self.prior.penalty(point.parameters)
+            cost += penalty
+            gradient[:n_par] += slope
+            curvature[:n_par, :n_par] += self.prior.precision
+        return Evaluation(
+            point, NormalEquations(cost, gradient, curvature), tuple(expectations)
+        )
+
+    def minimise(self, start: Point, stage: Stage, max_iterations: int) -> Evaluation:
+        """Levenberg-Marquardt with damping in units of the curvature's diagonal.
+
+        Marquardt, J. Soc. Ind. Appl. Math. 11, 431 (1963).
+        """
+        current = self.evaluate(start, stage)
+        damping = 1e-3
+        for _ in range(max_iterations):
+            self._monitor(stage.name)
+            equations = current.equations
+            step = _damped_step(equations, damping)
+            predicted = -float(step @ equations.gradient) / 2
+            if predicted < CONVERGED:
+                break
+            trial = self.evaluate(current.point.moved(step), stage)
+            if np.isfinite(trial.equations.cost) and trial.equations.cost < equations.cost:
+                current, damping = trial, max(damping / 10, 1e-9)
+            else:
+                damping = max(10 * damping, 1e-4)
+                if damping > 1e8:
+                    break
+        return current
+
+    def through(
+        self, start: Point, stages: Sequence[Stage], iterations: int, last_iterations: int
+    ) -> Evaluation:
+        """Run through leading ``stages`` and end on the counts."""
+        point = start
+        for stage in stages:
+            if any(problem.prepared.has_spectra for problem in self.problems):
+                point = self.minimise(point, stage, iterations).point
+        return self.minimise(point, Counts(), last_iterations)
+
+
+def _damped_step(equations: NormalEquations, damping: float) -> np.ndarray:
+    """Solve (H + damping diag H) step = -gradient, symmetrically scaled."""
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(equations.curvature), 1e-30))
+    scaled = equations.curvature * np.outer(scale, scale)
+    scaled[np.diag_indices_from(scaled)] += damping
+    solution, *_ = np.linalg.lstsq(scaled, -equations.gradient * scale, rcond=1e-14)
+    return solution * scale
+
+
+def _scale_and_background(problem: HistogramProblem, simulated: np.ndarray) -> np.ndarray:
+    """(log scale, background in typical signals) that fit ``simulated`` spectra best."""
+    used = problem.exposure > 0
+    exposure, typical = problem.exposure[used], problem.typical_signal
+    signal = problem.counts[used] / exposure
+    model = simulated[used]
+    # constant weights: bins where a wrong model predicts nothing must not decide
+    columns = np.stack([model, np.full_like(model, typical)], axis=1)
+    weighted = columns * exposure[:, None]
+    solution = np.linalg.lstsq(weighted.T @ columns, weighted.T @ signal, rcond=1e-12)[0]
+    mean = float((exposure * model).sum() / exposure.sum())
+    smallest = 0.1 * typical / mean
+    scale = max(float(solution[0]), smallest)
+    background = max((typical - scale * mean) / typical, 0.0)
+    return np.array([np.log(scale), background])

@@ -1,0 +1,138 @@
+"""How model and measurement are compared, from far away to the counting limit.
+
+Plain least squares on counts is blind until lines overlap. Cumulative spectra, the running
+integral over energy at each Q, differ by an amount that grows with the distance between lines
+(a transport distance), so they lead from afar; smoothed spectra bring lines to overlap; the
+Poisson deviance of the counts themselves has the last word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from fcinv_core.inversion.problem import Expectation, HistogramProblem
+
+MODEL_TOLERANCE = 0.05
+"""Relative error granted to the model in the stages that only lead the way."""
+
+SMALLEST_SIGNAL = 1e-3
+"""Expected signal is kept above this share of the typical one, where a Poisson mean needs it."""
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """Cost, its gradient (n,) and Gauss-Newton curvature (n, n)."""
+
+    cost: float
+    gradient: np.ndarray
+    curvature: np.ndarray
+
+    @classmethod
+    def from_residuals(cls, residuals: np.ndarray, jacobian: np.ndarray) -> NormalEquations:
+        """Half the sum of squares of residuals (...,) with derivatives (..., n)."""
+        flat, slopes = residuals.reshape(-1), jacobian.reshape(-1, jacobian.shape[-1])
+        return cls(0.5 * float(flat @ flat), slopes.T @ flat, slopes.T @ slopes)
+
+
+class Stage(Protocol):
+    """A way to compare the expected signal with a measurement."""
+
+    name: str
+    needs_spectra: bool
+
+    def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
+        """Normal equations of the misfit."""
+
+
+@dataclass(frozen=True)
+class Cumulative:
+    """Running integrals over the measured energies of each row."""
+
+    name: str = "cumulative spectra"
+    needs_spectra: bool = True
+
+    def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
+        """Differences of running integrals over the error of the whole integral."""
+        widths = np.diff(problem.prepared.edges) * (problem.exposure > 0)
+        signal, variance = _signal_and_variance(problem, expected)
+        total = (signal * widths).sum(axis=1)
+        spread = (variance * widths**2).sum(axis=1) + (MODEL_TOLERANCE * total) ** 2
+        weight = 1.0 / np.sqrt(np.maximum(spread, 1e-300) * widths.shape[1])
+        weight = np.where(total > 0, weight, 0.0)[:, None]
+        residuals = np.cumsum((expected.signal - signal) * widths, axis=1) * weight
+        slopes = np.cumsum(expected.jacobian * widths[..., None], axis=1) * weight[..., None]
+        return NormalEquations.from_residuals(residuals, slopes)
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """Spectra convolved with a Gaussian of ``width`` energy bins (standard deviation)."""
+
+    width: float
+    needs_spectra: bool = True
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"spectra smoothed by {self.width:g} bins"
+
+    def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
+        """Exposure-weighted running means, measured and expected alike."""
+        exposure = problem.exposure
+        bins = np.arange(exposure.shape[1])
+        kernel = np.exp(-0.5 * ((bins[:, None] - bins) / self.width) ** 2)
+        norm = exposure @ kernel
+        norm = np.where(norm > 0, norm, 1.0)
+        signal, variance = _signal_and_variance(problem, expected)
+        spread = (exposure**2 * variance) @ kernel**2 / norm**2
+        mean = (exposure * expected.signal) @ kernel / norm
+        spread += (MODEL_TOLERANCE * mean) ** 2
+        # neighbouring means share bins: count each of them only for its own part
+        shared = 2 * np.sqrt(np.pi) * self.width
+        weight = np.where(exposure > 0, 1.0 / np.sqrt(np.maximum(spread, 1e-300) * shared), 0.0)
+        residuals = ((exposure * (expected.signal - signal)) @ kernel) / norm * weight
+        slopes = np.einsum("re,rep,ef->rfp", exposure, expected.jacobian, kernel, optimize=True)
+        return NormalEquations.from_residuals(residuals, slopes * (weight / norm)[..., None])
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Poisson deviance of the counts."""
+
+    name: str = "counts"
+    needs_spectra: bool = False
+
+    def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
+        """Half the deviance; curvature is the Fisher information."""
+        used = problem.exposure > 0
+        floor = SMALLEST_SIGNAL * problem.typical_signal
+        signal = np.maximum(expected.signal, floor)[used]
+        slopes = expected.jacobian[used]
+        counts, exposure = problem.counts[used], problem.exposure[used]
+        cost = 0.5 * float(poisson_deviance(counts, exposure * signal).sum())
+        gradient = slopes.T @ (exposure - counts / signal)
+        curvature = slopes.T @ (slopes * (exposure / signal)[:, None])
+        return NormalEquations(cost, gradient, curvature)
+
+
+STAGES: tuple[Stage, ...] = (Cumulative(), Smoothed(6.0), Smoothed(3.0), Smoothed(1.5))
+"""The way from afar; `Counts` comes last."""
+
+
+def poisson_deviance(counts: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """2 [n ln(n/μ) - n + μ] for (possibly weighted, so fractional) counts n and means μ > 0."""
+    ratio = np.where(counts > 0, counts, 1.0) / means
+    return 2 * (np.where(counts > 0, counts * np.log(ratio), 0.0) - counts + means)
+
+
+def _signal_and_variance(
+    problem: HistogramProblem, expected: Expectation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measured signal (0 where there is none) and its variance under the expectation."""
+    exposed = np.where(problem.exposure > 0, problem.exposure, 1.0)
+    floor = SMALLEST_SIGNAL * problem.typical_signal
+    variance = np.maximum(expected.signal, floor) / exposed
+    return problem.counts / exposed, np.where(problem.exposure > 0, variance, 0.0)
