@@ -151,3 +151,28 @@ def test_wrong_shapes_and_unwritable_paths(silicon, tmp_path):
         ForceConstants(silicon.crystal, silicon.values * np.nan)
     with pytest.raises(FcinvError, match="cannot be written"):
         silicon.save(tmp_path / "no such folder/fc.yaml")
+
+
+def test_units_of_other_calculators(magnesia, tmp_path, q_points):
+    """A file in bohr and Ry, as phonopy writes for Quantum ESPRESSO."""
+    bohr, rydberg = 0.529177, 13.605693  # Å, eV
+    cell = magnesia.crystal.phonopy().unitcell
+    cell.cell = cell.cell / bohr
+    phonon = phonopy.Phonopy(
+        cell,
+        supercell_matrix=magnesia.crystal.supercell_matrix,
+        primitive_matrix=magnesia.crystal.primitive_matrix,
+        calculator="qe",
+    )
+    phonon.force_constants = magnesia.values * bohr**2 / rydberg
+    phonon.nac_params = {
+        "born": magnesia.born_charges,
+        "dielectric": magnesia.dielectric,
+        "factor": 2.0,
+    }
+    phonon.save(tmp_path / "qe.yaml", settings={"force_constants": True})
+    read = ForceConstants.from_file(tmp_path / "qe.yaml")
+    assert read.crystal.lattice == pytest.approx(magnesia.crystal.lattice, rel=1e-5, abs=1e-9)
+    assert read.nac_factor == pytest.approx(14.3996, rel=1e-4)
+    energies = magnesia.frequencies(q_points)
+    assert read.frequencies(q_points) == pytest.approx(energies, rel=1e-4)
