@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ import fcinv_core
 from fcinv_core import cli
 from fcinv_core.commands.terminal import quiet_libraries
 from fcinv_core.errors import FcinvError
+from fcinv_core.histogram import SQEHistogram
+
+DATA = Path(__file__).parent / "data"
 
 SILICON = """\
 silicon
@@ -191,6 +195,28 @@ def test_inspect_describes_and_draws(measured, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "[H,0,0]" in done.stdout and "DeltaE" in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_simulate_agrees_with_a_measurement_up_to_scale_and_background(mantid_file, tmp_path):
+    """Counts of a virtual experiment, drawn from Euphonic's S(Q, E) and reduced by Mantid."""
+    like, simulated = mantid_file("si_300K_HHL0_slice_clean.nxs"), tmp_path / "simulated.nxs"
+    force_constants = DATA / "force_constants" / "Si_dft.yaml"
+    done = process(["simulate", "--force-constants", force_constants, "--like", like,
+                    "--energy-fwhm", "2.4", "-o", simulated])  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(simulated) in done.stdout
+
+    measured, model = SQEHistogram.load(like), SQEHistogram.load(simulated)
+    np.testing.assert_array_equal(np.isnan(model.signal), ~measured.covered)
+    # Bins with enough counts that Poisson is Gaussian.
+    enough = measured.covered & (measured.effective_counts() > 20)
+    sigma = np.sqrt(measured.variance[enough])
+    columns = np.column_stack([model.signal[enough], np.ones(enough.sum())]) / sigma[:, None]
+    target = measured.signal[enough] / sigma
+    solution = np.linalg.lstsq(columns, target, rcond=None)[0]
+    chi2_per_dof = np.mean((target - columns @ solution) ** 2)
+    assert enough.sum() > 500
+    assert 0.8 < chi2_per_dof < 1.25
 
 
 def test_process_reports_bad_input(tmp_path):
