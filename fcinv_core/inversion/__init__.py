@@ -1,0 +1,6 @@
+"""From measured histograms to force constants with error bars."""
+
+from fcinv_core.inversion.pipeline import invert
+from fcinv_core.inversion.result import InversionResult
+
+__all__ = ["InversionResult", "invert"]

@@ -120,8 +120,7 @@ class HistogramProblem:
         )
         self.row = sampling.row
         self.n_rows = len(sampling.q_index)
-        self.counts = self.fold(prepared.counts)
-        self.exposure = self.fold(prepared.exposure)
+        self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])))
         self._factors = StructureFactors(crystal, sampling)
         self._dynamical = DynamicalBasis(lattice.basis, sampling.q_points)
         self._edges = torch.from_numpy(prepared.edges)
@@ -132,10 +131,17 @@ class HistogramProblem:
         total = self.exposure.sum()
         self.typical_signal = float(self.counts.sum() / total) if total > 0 else 1.0
 
-    def fold(self, values: np.ndarray) -> np.ndarray:
-        """Sum (n_q, n_energy) values of the bins in use over equivalent bins."""
+    def weigh(self, weights: np.ndarray) -> None:
+        """Fold counts and exposures onto rows with ``weights`` (n_bins, n_energy) per bin.
+
+        A bin of weight w counts as w observations of the same expectation.
+        """
+        self.counts = self._fold(self.prepared.counts[self.bins] * weights)
+        self.exposure = self._fold(self.prepared.exposure[self.bins] * weights)
+
+    def _fold(self, values: np.ndarray) -> np.ndarray:
         folded = np.zeros((self.n_rows, values.shape[1]))
-        np.add.at(folded, self.row, values[self.bins])
+        np.add.at(folded, self.row, values)
         return folded
 
     def spectra(self, state: LatticeState, resolution_scale: float) -> np.ndarray:

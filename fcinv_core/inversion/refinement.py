@@ -23,6 +23,9 @@ the resolution known to 20 %."""
 CONVERGED = 0.02
 """A step that would lower the cost (half a deviance) by less than this is not worth taking."""
 
+LARGEST_LOGARITHM_STEP = 0.7
+"""Scale and resolution change by at most a factor of two in one step."""
+
 Monitor = Callable[[str], None]
 """Told the name of the stage at every iteration; may raise to cancel."""
 
@@ -53,7 +56,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Normal equations of all histograms and priors at a point."""
+    """Normal equations of all histograms and priors at a point.
+
+    ``expectations`` belong to the histograms that took part, in order.
+    """
 
     point: Point
     equations: NormalEquations
@@ -85,12 +91,19 @@ class Refinement:
         self.prior = prior
         self._monitor = monitor
 
-    def starting_point(self, parameters: np.ndarray) -> Point:
-        """Scale and background of each histogram by linear least squares."""
+    def starting_point(self, parameters: np.ndarray, known: Point | None = None) -> Point:
+        """Scale and background of each histogram by linear least squares.
+
+        Those of histograms with spectra are taken from ``known`` if that is given.
+        """
         state = self.lattice.state(parameters)
         nuisances = np.zeros((len(self.problems), len(NUISANCES)))
-        for problem, nuisance in zip(self.problems, nuisances, strict=True):
-            nuisance[:2] = _scale_and_background(problem, problem.spectra(state, 1.0))
+        for number, problem in enumerate(self.problems):
+            if known is not None and problem.prepared.has_spectra:
+                nuisances[number] = known.nuisances[number]
+            else:
+                simulated = problem.spectra(state, 1.0)
+                nuisances[number, :2] = _scale_and_background(problem, simulated)
         return Point(parameters, nuisances)
 
     def evaluate(self, point: Point, stage: Stage) -> Evaluation:
@@ -102,15 +115,17 @@ class Refinement:
         expectations = []
         for number, problem in enumerate(self.problems):
             nuisance = point.nuisances[number]
-            expected = problem.expectation(state, nuisance)
-            expectations.append(expected)
             first = n_par + number * n_nuisance
             index = np.r_[0:n_par, first : first + n_nuisance]
-            if not stage.needs_spectra or problem.prepared.has_spectra:
-                part = stage.compare(problem, expected)
-                cost += part.cost
-                gradient[index] += part.gradient
-                curvature[np.ix_(index, index)] += part.curvature
+            if stage.needs_spectra and not problem.prepared.has_spectra:
+                curvature[index[n_par:], index[n_par:]] = 1.0  # waits for the counts
+                continue
+            expected = problem.expectation(state, nuisance)
+            expectations.append(expected)
+            part = stage.compare(problem, expected)
+            cost += part.cost
+            gradient[index] += part.gradient
+            curvature[np.ix_(index, index)] += part.curvature
             weak = NUISANCE_SIGMA**-2.0
             own = index[n_par:]
             cost += 0.5 * float(nuisance @ (weak * nuisance))
@@ -141,6 +156,8 @@ class Refinement:
             self._monitor(stage.name)
             equations = current.equations
             step = _damped_step(equations, damping)
+            logarithms = step[len(start.parameters) :].reshape(-1, len(NUISANCES))[:, [0, 3]]
+            step /= max(1.0, np.abs(logarithms).max() / LARGEST_LOGARITHM_STEP)
             predicted = -float(step @ equations.gradient) / 2
             if predicted < CONVERGED:
                 break
@@ -161,6 +178,7 @@ class Refinement:
         for stage in stages:
             if any(problem.prepared.has_spectra for problem in self.problems):
                 point = self.minimise(point, stage, iterations).point
+        point = self.starting_point(point.parameters, known=point)
         return self.minimise(point, Counts(), last_iterations)
 
 

@@ -57,9 +57,11 @@ class Cumulative:
     def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
         """Differences of running integrals over the error of the whole integral."""
         widths = np.diff(problem.prepared.edges) * (problem.exposure > 0)
-        signal, variance = _signal_and_variance(problem, expected)
+        signal = measured_signal(problem)
+        exposed = np.where(problem.exposure > 0, problem.exposure, 1.0)
         total = (signal * widths).sum(axis=1)
-        spread = (variance * widths**2).sum(axis=1) + (MODEL_TOLERANCE * total) ** 2
+        spread = (problem.counts * (widths / exposed) ** 2).sum(axis=1)
+        spread += (MODEL_TOLERANCE * total) ** 2
         weight = 1.0 / np.sqrt(np.maximum(spread, 1e-300) * widths.shape[1])
         weight = np.where(total > 0, weight, 0.0)[:, None]
         residuals = np.cumsum((expected.signal - signal) * widths, axis=1) * weight
@@ -80,20 +82,22 @@ class Smoothed:
         return f"spectra smoothed by {self.width:g} bins"
 
     def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
-        """Exposure-weighted running means, measured and expected alike."""
+        """Exposure-weighted running means, measured and expected alike.
+
+        Errors come from the measurement alone: errors that grow with the expectation would
+        reward a model that grows without bound.
+        """
         exposure = problem.exposure
         bins = np.arange(exposure.shape[1])
         kernel = np.exp(-0.5 * ((bins[:, None] - bins) / self.width) ** 2)
-        norm = exposure @ kernel
-        norm = np.where(norm > 0, norm, 1.0)
-        signal, variance = _signal_and_variance(problem, expected)
-        spread = (exposure**2 * variance) @ kernel**2 / norm**2
-        mean = (exposure * expected.signal) @ kernel / norm
-        spread += (MODEL_TOLERANCE * mean) ** 2
+        norm = np.where(exposure > 0, exposure @ kernel, 1.0)
+        mean = problem.counts @ kernel / norm
+        level = np.maximum(mean, SMALLEST_SIGNAL * problem.typical_signal)
+        spread = level * (exposure @ kernel**2) / norm**2 + (MODEL_TOLERANCE * level) ** 2
         # neighbouring means share bins: count each of them only for its own part
         shared = 2 * np.sqrt(np.pi) * self.width
-        weight = np.where(exposure > 0, 1.0 / np.sqrt(np.maximum(spread, 1e-300) * shared), 0.0)
-        residuals = ((exposure * (expected.signal - signal)) @ kernel) / norm * weight
+        weight = np.where(exposure > 0, 1.0, 0.0) / np.sqrt(np.maximum(spread, 1e-300) * shared)
+        residuals = ((exposure * expected.signal) @ kernel / norm - mean) * weight
         slopes = np.einsum("re,rep,ef->rfp", exposure, expected.jacobian, kernel, optimize=True)
         return NormalEquations.from_residuals(residuals, slopes * (weight / norm)[..., None])
 
@@ -128,11 +132,7 @@ def poisson_deviance(counts: np.ndarray, means: np.ndarray) -> np.ndarray:
     return 2 * (np.where(counts > 0, counts * np.log(ratio), 0.0) - counts + means)
 
 
-def _signal_and_variance(
-    problem: HistogramProblem, expected: Expectation
-) -> tuple[np.ndarray, np.ndarray]:
-    """Measured signal (0 where there is none) and its variance under the expectation."""
+def measured_signal(problem: HistogramProblem) -> np.ndarray:
+    """(n_rows, n_energy) counts over exposure; 0 where there is no exposure."""
     exposed = np.where(problem.exposure > 0, problem.exposure, 1.0)
-    floor = SMALLEST_SIGNAL * problem.typical_signal
-    variance = np.maximum(expected.signal, floor) / exposed
-    return problem.counts / exposed, np.where(problem.exposure > 0, variance, 0.0)
+    return problem.counts / exposed

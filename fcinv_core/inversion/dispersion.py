@@ -1,0 +1,87 @@
+"""Phonon dispersion along high-symmetry lines, with error bars."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fcinv_core.inversion.result import Dispersion
+from fcinv_core.scattering.dynamical import DynamicalBasis
+
+if TYPE_CHECKING:
+    from fcinv_core.crystal import Crystal, ForceConstantBasis
+
+SPACING = 0.03
+"""1/Å between points of the path."""
+
+SMALLEST_ENERGY_MEV = 0.5
+"""Error bars of energies are linear, so they are worked out no lower than at this energy."""
+
+
+def dispersion(
+    basis: ForceConstantBasis, parameters: np.ndarray, covariance: np.ndarray
+) -> Dispersion:
+    """Energies and their standard deviations on the path of `high_symmetry_path`.
+
+    Parameters
+    ----------
+    parameters, covariance
+        (n_par,) in eV/Å² and (n_par, n_par); σ(E) = √(gᵀ C g), g = e†(∂D/∂p)e / 2E.
+    """
+    labels, q_points, distance = high_symmetry_path(basis.crystal)
+    dynamical = DynamicalBasis(basis, q_points)
+    modes = dynamical.modes(torch.from_numpy(np.ascontiguousarray(parameters)))
+    couplings = dynamical.in_mode_basis(modes)
+    slopes = torch.diagonal(couplings, dim1=1, dim2=2).real.transpose(1, 2).numpy()
+    energies = modes.energies.numpy()
+    slopes = slopes / (2 * np.maximum(np.abs(energies), SMALLEST_ENERGY_MEV))[..., None]
+    variance = np.einsum("qmi,ij,qmj->qm", slopes, covariance, slopes, optimize=True)
+    sigma = np.sqrt(np.maximum(variance, 0.0))
+    return Dispersion(labels, q_points, distance, energies, sigma)
+
+
+def high_symmetry_path(
+    crystal: Crystal,
+) -> tuple[tuple[tuple[int, str], ...], np.ndarray, np.ndarray]:
+    """Path of Hinuma et al., Comput. Mater. Sci. 128, 140 (2017), through seekpath.
+
+    Returns
+    -------
+    labels ((index, name), ...), q_points (n, 3) in reciprocal coordinates of the primitive
+    cell, distance (n,) in 1/Å.
+    """
+    import seekpath
+
+    numbers = crystal.primitive.numbers
+    cell = (crystal.primitive_lattice, crystal.primitive_positions, numbers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = seekpath.get_path_orig_cell(cell, symprec=crystal.symprec)
+    reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
+    labels: list[tuple[int, str]] = []
+    points: list[np.ndarray] = []
+    distance: list[float] = []
+    last, travelled = None, 0.0
+    for first_name, second_name in found["path"]:
+        first = np.array(found["point_coords"][first_name])
+        second = np.array(found["point_coords"][second_name])
+        length = float(np.linalg.norm((second - first) @ reciprocal))
+        n_steps = max(2, int(np.ceil(length / SPACING)))
+        if last != first_name:
+            labels.append((len(points), _printed(first_name)))
+            points.append(first)
+            distance.append(travelled)
+        for step in range(1, n_steps + 1):
+            points.append(first + (second - first) * step / n_steps)
+            distance.append(travelled + length * step / n_steps)
+        travelled += length
+        labels.append((len(points) - 1, _printed(second_name)))
+        last = second_name
+    return tuple(labels), np.array(points), np.array(distance)
+
+
+def _printed(name: str) -> str:
+    return "Γ" if name == "GAMMA" else name.replace("_", "")

@@ -1,0 +1,365 @@
+"""The inversion, start to end: prepare, find a start, refine, error bars, verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fcinv_core.crystal import ForceConstantBasis, shell_constants
+from fcinv_core.errors import FcinvError
+from fcinv_core.inversion.dispersion import dispersion
+from fcinv_core.inversion.preparation import PreparedHistogram
+from fcinv_core.inversion.prior import FINAL, GUIDING, ForceConstantPrior
+from fcinv_core.inversion.problem import NUISANCES, HistogramProblem, Lattice
+from fcinv_core.inversion.quality import FitQuality
+from fcinv_core.inversion.refinement import Evaluation, Refinement
+from fcinv_core.inversion.result import Estimate, HistogramFit, InversionResult
+from fcinv_core.inversion.stages import STAGES, Counts
+from fcinv_core.inversion.uncertainty import Uncertainty
+from fcinv_core.inversion.verdict import Trust, judge
+from fcinv_core.scattering.forward import ForwardModel
+from fcinv_core.scattering.sampling import STEP_OVER_WIDTH
+
+if TYPE_CHECKING:
+    from fcinv_core.crystal import Crystal, ForceConstants
+    from fcinv_core.histogram import SQEHistogram
+
+COARSE_ROWS = 150
+"""Q bins of each histogram that are enough to find the right valley."""
+
+COARSE_STEP = 2.0
+"""Their sampling, in place of `STEP_OVER_WIDTH`."""
+
+STIFFNESS_SCAN = (1.0, 0.7, 1.3, 1.7, 2.2, 2.8)
+"""Factors on the starting force constants. Universal force fields are too soft."""
+
+GOOD_START = 1.6
+"""Deviance per degree of freedom on the coarse problem that ends the scan."""
+
+_LEADING_ITERATIONS, _COARSE_ITERATIONS, _FINE_ITERATIONS = 8, 10, 20
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass
+class _Clock:
+    """Progress and timing of the steps."""
+
+    progress: Progress | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    _fraction: float = 0.0
+    _ceiling: float = 0.0
+    _step: str = ""
+    _since: float = field(default_factory=time.perf_counter)
+
+    def start(self, step: str, ceiling: float) -> None:
+        """Begin a step that ends at ``ceiling`` of the whole."""
+        self.stop()
+        self._step, self._fraction, self._ceiling = step, self._ceiling, ceiling
+        self._since = time.perf_counter()
+        self.tick(step)
+
+    def stop(self) -> None:
+        """End the current step."""
+        if self._step:
+            spent = self.seconds.get(self._step, 0.0) + time.perf_counter() - self._since
+            self.seconds[self._step] = round(spent, 3)
+            self._step = ""
+
+    def tick(self, what: str) -> None:
+        """One iteration: creep towards the end of the step."""
+        self._fraction += 0.08 * (self._ceiling - self._fraction)
+        if self.progress is not None:
+            self.progress(what, self._fraction)
+
+
+def invert(
+    histograms: Sequence[SQEHistogram],
+    crystal: Crystal,
+    *,
+    start: ForceConstants | None = None,
+    temperature: float | None = None,
+    energy_fwhm: float | None = None,
+    cutoff: float | None = None,
+    refine: bool = True,
+    seed: int = 0,
+    sources: Sequence[str | Path] = (),
+    progress: Progress | None = None,
+) -> InversionResult:
+    """Force constants of a crystal from one or several measured histograms.
+
+    Parameters
+    ----------
+    histograms
+        Measurements of the same crystal; fitted jointly.
+    crystal
+        What was measured.
+    start
+        Force constants to refine from, whose own cell and supercell are then used. By default
+        those of a universal force field (CHGNet) at its own relaxed cell.
+    temperature
+        K, for all histograms; by default from each one's log.
+    energy_fwhm
+        meV, full width at half maximum; by default 3 % of the incident energy.
+    cutoff
+        Å, range of the force constants; by default all that fit into the supercell.
+    refine
+        False compares the start with the data and fits scale and background only.
+    seed
+        Recorded in the result; this inversion draws no random numbers.
+    sources
+        Files that the histograms came from, for the record.
+    progress
+        Called with a text and a fraction; an exception that it raises cancels.
+
+    Raises
+    ------
+    FcinvError
+        When the input cannot be inverted: see `PreparedHistogram.from_histogram`.
+    """
+    if not histograms:
+        raise FcinvError("no histogram to invert: give at least one")
+    clock = _Clock(progress)
+    clock.start("Preparing", 0.05)
+    if start is None:
+        # refuse a bad measurement before the force field spends a minute
+        for histogram in histograms:
+            PreparedHistogram.from_histogram(histogram, crystal, temperature, energy_fwhm)
+        clock.start("Force field", 0.15)
+        start = _force_field_start(crystal, clock)
+    elif (difference := start.describes_same_crystal(crystal)) is not None:
+        raise FcinvError(f"--start does not belong to the structure: {difference}")
+    clock.start("Preparing", 0.2)
+    prepared = [
+        PreparedHistogram.from_histogram(histogram, start.crystal, temperature, energy_fwhm)
+        for histogram in histograms
+    ]
+    basis = ForceConstantBasis.from_crystal(start.crystal, cutoff)
+    lattice = Lattice(basis)
+    centre = initial = basis.parameters_of(start)
+    if refine:
+        clock.start("Finding a start", 0.5)
+        centre, initial = _scan_stiffness(prepared, lattice, centre, clock)
+    clock.start("Refining", 0.9)
+    prior = ForceConstantPrior.around(basis, centre, FINAL)
+    problems = [
+        HistogramProblem(item, lattice, initial, STEP_OVER_WIDTH) for item in prepared
+    ]
+    best = _refine_on_counts(lattice, problems, initial, prior, refine, clock)
+    clock.start("Uncertainty", 0.95)
+    parameters = best.point.parameters
+    qualities = _qualities(problems, best)
+    information = Refinement(lattice, problems, prior, clock.tick).evaluate(best.point, Counts())
+    uncertainty = Uncertainty.at_optimum(
+        information.equations.curvature, prior, basis, len(problems)
+    )
+    bands = dispersion(basis, parameters, uncertainty.covariance)
+    clock.start("Simulating", 1.0)
+    force_constants = start.with_values((basis.map @ parameters).reshape(start.values.shape))
+    names = [str(source) for source in sources] or [h.source for h in histograms]
+    fits = tuple(
+        _fit(prepared[i], problems[i], qualities[i], force_constants, best, uncertainty, i, name)
+        for i, name in enumerate(names)
+    )
+    verdict = judge(
+        prepared,
+        qualities,
+        uncertainty,
+        bands.energy_mev,
+        np.exp(best.point.nuisances[:, 3]),
+        _notes(histograms, start, refine),
+    )
+    start_bands = dispersion(
+        basis, basis.parameters_of(start), np.zeros_like(uncertainty.covariance)
+    )
+    clock.stop()
+    return InversionResult(
+        force_constants=force_constants,
+        start=start,
+        basis=basis,
+        parameters=parameters,
+        covariance=uncertainty.covariance,
+        shells=shell_constants(basis, parameters, uncertainty.covariance),
+        fits=fits,
+        dispersion=bands,
+        start_dispersion=start_bands,
+        verdict=verdict,
+        deviance_per_dof=_overall_deviance(qualities),
+        undetermined=uncertainty.undetermined,
+        timing_s=clock.seconds,
+        settings={
+            "refine": refine,
+            "cutoff_angstrom": cutoff,
+            "supercell_matrix": start.crystal.supercell_matrix.tolist(),
+            "temperature_k": [item.temperature for item in prepared],
+            "energy_fwhm_mev": [item.resolution.fwhm_coefficients[0] for item in prepared],
+            "prior": vars(FINAL),
+        },
+        inputs=tuple(_input_record(name) for name in names),
+        seed=seed,
+    )
+
+
+def _force_field_start(crystal: Crystal, clock: _Clock) -> ForceConstants:
+    from fcinv_core.ensemble.potentials import force_field_constants
+
+    return force_field_constants(crystal, progress=lambda what, _: clock.tick(what))
+
+
+def _scan_stiffness(
+    prepared: Sequence[PreparedHistogram], lattice: Lattice, initial: np.ndarray, clock: _Clock
+) -> tuple[np.ndarray, np.ndarray]:
+    """Refine on a few rows from several overall stiffnesses; the lowest deviance wins.
+
+    Returns the start of the best attempt and where it ended, (n_par,) in eV/Å² each.
+    """
+    problems = [
+        HistogramProblem(item, lattice, initial, COARSE_STEP, COARSE_ROWS) for item in prepared
+    ]
+    best: tuple[float, np.ndarray, np.ndarray] | None = None
+    for factor in STIFFNESS_SCAN:
+        prior = ForceConstantPrior.around(lattice.basis, factor * initial, GUIDING)
+        refinement = Refinement(lattice, problems, prior, clock.tick)
+        begin = refinement.starting_point(factor * initial)
+        end = refinement.through(begin, STAGES, _LEADING_ITERATIONS, _COARSE_ITERATIONS)
+        deviance = _overall_deviance(_qualities(problems, end))
+        if best is None or deviance < best[0]:
+            best = deviance, factor * initial, end.point.parameters
+        if deviance < GOOD_START:
+            break
+    assert best is not None
+    return best[1:]
+
+
+def _refine_on_counts(
+    lattice: Lattice,
+    problems: Sequence[HistogramProblem],
+    initial: np.ndarray,
+    prior: ForceConstantPrior,
+    refine: bool,
+    clock: _Clock,
+) -> Evaluation:
+    """Fit all bins; workspaces that scatter more than they should then count for less."""
+    refinement = Refinement(lattice, problems, prior if refine else None, clock.tick)
+    point = refinement.starting_point(initial)
+    result = refinement.minimise(point, Counts(), _FINE_ITERATIONS)
+    excess = [max(quality.pearson_per_dof, 1.0) for quality in _qualities(problems, result)]
+    for problem, factor in zip(problems, excess, strict=True):
+        problem.weigh(np.full((len(problem.bins), problem.counts.shape[1]), 1.0 / factor))
+    return refinement.minimise(result.point, Counts(), _FINE_ITERATIONS)
+
+
+def _qualities(
+    problems: Sequence[HistogramProblem], evaluation: Evaluation
+) -> list[FitQuality]:
+    """Quality of each histogram; the fitted numbers are shared out by number of bins."""
+    sizes = np.array([problem.prepared.used[problem.bins].sum() for problem in problems])
+    n_par = len(evaluation.point.parameters)
+    return [
+        FitQuality.of(problem, expected, round(n_par * share) + len(NUISANCES))
+        for problem, expected, share in zip(
+            problems, evaluation.expectations, sizes / sizes.sum(), strict=True
+        )
+    ]
+
+
+def _overall_deviance(qualities: Sequence[FitQuality]) -> float:
+    """Mean over all bins of all histograms."""
+    return float(
+        np.average(
+            [quality.deviance_per_dof for quality in qualities],
+            weights=[quality.n_bins for quality in qualities],
+        )
+    )
+
+
+def _fit(
+    prepared: PreparedHistogram,
+    problem: HistogramProblem,
+    quality: FitQuality,
+    force_constants: ForceConstants,
+    best: Evaluation,
+    uncertainty: Uncertainty,
+    number: int,
+    name: str,
+) -> HistogramFit:
+    """Nuisances in the units of the data, and the simulated copy."""
+    histogram = prepared.histogram
+    values, sigmas = best.point.nuisances[number], uncertainty.nuisance_sigma[number]
+    scale, width = np.exp(values[0]), np.exp(values[3])
+    per_mev = problem.typical_signal / (problem.half_range or 1.0)
+    nuisance = {
+        "scale": Estimate(scale, scale * sigmas[0], "signal per mbarn/meV and primitive cell"),
+        "background": Estimate(
+            values[1] * problem.typical_signal, sigmas[1] * problem.typical_signal, "signal"
+        ),
+        "background_slope": Estimate(values[2] * per_mev, sigmas[2] * per_mev, "signal/meV"),
+        "resolution_scale": Estimate(width, width * sigmas[3]),
+    }
+    fwhm = prepared.resolution.fwhm_coefficients[0]
+    model = ForwardModel(
+        force_constants.crystal, histogram, prepared.temperature, float(fwhm * width)
+    )
+    signal = histogram.spectra(model(force_constants))
+    signal = histogram.from_spectra(scale * signal + problem.background(values))
+    no_variance = np.where(np.isnan(signal), np.nan, 0.0)
+    return HistogramFit(
+        measured=histogram,
+        simulated=histogram.with_values(signal, no_variance),
+        used=histogram.from_spectra(prepared.used),
+        residual=histogram.from_spectra(quality.residuals),
+        nuisance=nuisance,
+        deviance_per_dof=quality.deviance_per_dof,
+        pearson_per_dof=quality.pearson_per_dof,
+        temperature=prepared.temperature,
+        energy_fwhm=fwhm,
+        q_points=len(problem.bins),
+        orientations=histogram.orientations,
+        source=name,
+    )
+
+
+def _notes(
+    histograms: Sequence[SQEHistogram], start: ForceConstants, refine: bool
+) -> list[tuple[Trust, str]]:
+    """Findings that no number of the fit shows."""
+    notes: list[tuple[Trust, str]] = []
+    if not refine:
+        notes.append(("caution", "nothing was refined: these are the starting force constants"))
+    if start.born_charges is not None:
+        notes.append(
+            (
+                "caution",
+                "the dipole-dipole term of this polar crystal is not modelled yet: optic modes "
+                "near the zone centre are not to be trusted",
+            )
+        )
+    runs = [run for histogram in histograms for run in set(histogram.run_numbers)]
+    shared = len(runs) - len(set(runs))
+    if shared:
+        notes.append(
+            (
+                "caution",
+                f"{shared} runs stand behind more than one workspace: where they share events "
+                "the error bars are too small, up to a factor of √2 for two workspaces",
+            )
+        )
+    return notes
+
+
+def _input_record(name: str) -> dict[str, str]:
+    """Path and SHA-256 of an input file; only the name if it is not a file."""
+    path = Path(name)
+    if not path.is_file():
+        return {"name": name}
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"path": name, "sha256": digest.hexdigest()}

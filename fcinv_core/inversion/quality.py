@@ -1,0 +1,113 @@
+"""How well a fitted model describes the counts of one histogram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcinv_core.inversion.problem import Expectation, HistogramProblem
+from fcinv_core.inversion.stages import SMALLEST_SIGNAL, poisson_deviance
+
+_MEANS = np.geomspace(1e-4, 1e3, 141)
+_LARGEST_COUNT = 2000
+
+
+@dataclass(frozen=True)
+class FitQuality:
+    """Numbers that judge the fit of one histogram.
+
+    Attributes
+    ----------
+    residuals
+        (n_q, n_energy) of the whole histogram: (n - μ)/√μ, NaN where not used.
+    deviance_per_dof
+        Poisson deviance over its expectation, per degree of freedom.
+    pearson_per_dof
+        Pearson χ² per degree of freedom.
+    explained
+        Share of the signal's variation that the model explains, 1 at best, weighted by
+        exposure so that badly measured bins do not decide.
+    correlation
+        Of residuals in neighbouring energy bins, clipped to a few standard deviations: 0 for
+        mere scatter, positive where the model misses structure.
+    n_bins
+        Number of bins used.
+    """
+
+    residuals: np.ndarray
+    deviance_per_dof: float
+    pearson_per_dof: float
+    explained: float
+    correlation: float
+    n_bins: int
+
+    @classmethod
+    def of(cls, problem: HistogramProblem, expected: Expectation, n_fitted: int) -> FitQuality:
+        """Judge ``expected`` (on the problem's rows) with ``n_fitted`` adjusted numbers."""
+        prepared = problem.prepared
+        used = prepared.used[problem.bins]
+        floor = SMALLEST_SIGNAL * problem.typical_signal
+        signal = np.maximum(expected.signal, floor)[problem.row]
+        counts = prepared.counts[problem.bins]
+        exposure = prepared.exposure[problem.bins]
+        means = np.where(used, exposure * signal, 1.0)
+        pulls = np.where(used, (counts - means) / np.sqrt(means), np.nan)
+        n_bins = int(used.sum())
+        freedom = max(1.0 - n_fitted / n_bins, 1.0 / n_bins)
+        deviance = poisson_deviance(counts[used], means[used])
+        residuals = np.full(prepared.used.shape, np.nan)
+        residuals[problem.bins] = pulls
+        return cls(
+            residuals,
+            float(deviance.sum() / expected_deviance(means[used]).sum() / freedom),
+            float(np.mean(pulls[used] ** 2) / freedom),
+            _explained(counts[used], exposure[used], signal[used]),
+            _neighbour_correlation(pulls),
+            n_bins,
+        )
+
+
+def expected_deviance(means: np.ndarray) -> np.ndarray:
+    """Mean of the Poisson deviance of one bin at each mean; tends to 1 for many counts."""
+    inside = np.interp(np.log(means), np.log(_MEANS), _expected_deviance_table())
+    return np.where(means > _MEANS[-1], 1 + 1 / (6 * means), inside)
+
+
+def _expected_deviance_table() -> np.ndarray:
+    from scipy.stats import poisson
+
+    counts = np.arange(_LARGEST_COUNT)
+    probabilities = poisson.pmf(counts, _MEANS[:, None])
+    deviances = poisson_deviance(counts[None].astype(float), _MEANS[:, None])
+    return (probabilities * deviances).sum(axis=1)
+
+
+def _explained(counts: np.ndarray, exposure: np.ndarray, signal: np.ndarray) -> float:
+    """1 - (scatter around the model)/(scatter around the mean), errors taken off both."""
+    measured = counts / exposure
+    weight = np.sqrt(exposure)
+    weight = np.minimum(weight, 3 * np.median(weight))
+    spread = np.clip(measured, 0, np.quantile(measured, 0.99))
+    model = np.clip(signal, 0, np.quantile(measured, 0.99))
+    mean = np.average(spread, weights=weight)
+    around_mean = np.average((spread - mean) ** 2, weights=weight)
+    around_model = np.average((spread - model) ** 2, weights=weight)
+    noise = np.average(signal / exposure, weights=weight)
+    if around_mean <= noise:
+        return 0.0
+    return float(1 - max(around_model - noise, 0.0) / (around_mean - noise))
+
+
+def _neighbour_correlation(pulls: np.ndarray) -> float:
+    """Lag-one correlation along the energy axis."""
+    if pulls.shape[1] < 2:
+        return 0.0
+    limit = 3 * np.sqrt(np.nanmedian(pulls**2) / 0.4549)
+    clipped = np.clip(pulls, -limit, limit)
+    clipped = clipped - np.nanmean(clipped)
+    products = clipped[:, 1:] * clipped[:, :-1]
+    both = np.isfinite(products)
+    if both.sum() < 20:
+        return 0.0
+    return float(products[both].mean() / np.nanmean(clipped**2))
