@@ -3,12 +3,12 @@ and written. No number in it means anything."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
+from fcinv_core.crystal import ShellConstant
 from fcinv_core.histogram import Axis, SQEHistogram
 from fcinv_core.inversion.result import (
     Dispersion,
@@ -17,18 +17,6 @@ from fcinv_core.inversion.result import (
     InversionResult,
     Verdict,
 )
-
-
-@dataclass(frozen=True)
-class FakeShell:
-    pair: str
-    distance: float
-    multiplicity: int
-    longitudinal: float
-    longitudinal_sigma: float
-    transverse: float
-    transverse_sigma: float
-    name: str
 
 
 class FakeForceConstants:
@@ -72,7 +60,7 @@ def fit(axes, seed=0, source="si_slice.nxs"):
     residual = np.where(used, (signal - expected) / np.sqrt(expected), np.nan)
     nuisance = {
         "scale": Estimate(1.234e-4, 2.1e-6),
-        "background": Estimate(0.30, 0.02),
+        "background": Estimate(0.30, 0.02, "signal"),
         "background_slope": Estimate(0.0, float("nan"), "1/meV"),
         "resolution_scale": Estimate(1.08, 0.011),
     }
@@ -108,7 +96,7 @@ def dispersion(offset=0.0):
 def fake_result(trust="caution", fits=None, **changes):
     fits = fits or (fit([axis("[H,H,0]", -2, 2, 80), axis("DeltaE", -5, 70, 75)]),)
     shells = tuple(
-        FakeShell("Si-Si", d, n, k, s, k / 5, s * 2, f"Si-Si {d:.2f} Å")
+        ShellConstant(("Si", "Si"), d, n, k, s, k / 5, s * 2, f"Si-Si {d:.2f} Å")
         for d, n, k, s in [(2.352, 4, 12.34, 0.05), (3.84, 12, 0.512, 0.021)]
     )
     values = dict(
@@ -125,7 +113,12 @@ def fake_result(trust="caution", fits=None, **changes):
         deviance_per_dof=1.03,
         undetermined=("The 4th shell's transverse constant.",),
         timing_s={"load": 0.3, "refine": 41.2},
-        settings={"cutoff": None, "supercell": [4, 4, 4], "refine": True},
+        settings={
+            "cutoff": None,
+            "supercell": [4, 4, 4],
+            "matrix": [[1, 0], [0, 1]],
+            "refine": True,
+        },
         inputs=({"path": "si_slice.nxs", "sha256": "ab" * 32},),
         seed=3,
     )

@@ -11,12 +11,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import phonopy
 import pytest
 from fake_result import axis, fake_result, fit, histogram
 
 import fcinv_core
 from fcinv_core import cli
 from fcinv_core.commands.terminal import quiet_libraries
+from fcinv_core.crystal import ForceConstants
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import SQEHistogram
 
@@ -217,6 +219,25 @@ def test_simulate_agrees_with_a_measurement_up_to_scale_and_background(mantid_fi
     chi2_per_dof = np.mean((target - columns @ solution) ** 2)
     assert enough.sum() > 500
     assert 0.8 < chi2_per_dof < 1.25
+
+
+def test_invert_recovers_the_force_constants_of_a_virtual_experiment(mantid_file, tmp_path):
+    """Its truth is Si_dft.yaml; the start has every energy 5 % lower."""
+    truth = phonopy.load(DATA / "force_constants" / "Si_dft.yaml", log_level=0)
+    start, out = tmp_path / "start.yaml", tmp_path / "out"
+    ForceConstants.from_file(DATA / "force_constants" / "Si_dft.yaml").scaled(0.9025).save(start)
+    done = process(["invert", mantid_file("si_300K_HHL0_slice_clean.nxs"), "--structure",
+                    DATA / "structures" / "Si.cif", "--start", start,
+                    "--energy-fwhm", "2.4", "-o", out])  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads((out / "result.json").read_text())
+    assert document["verdict"]["trust"] in ("yes", "caution")
+    assert len(document["covariance"]) == len(document["parameters"])
+    assert (out / "report.html").stat().st_size < 5e6
+
+    fitted = phonopy.load(out / "force_constants.yaml", log_level=0)
+    optic = [cell.get_frequencies([0, 0, 0])[-1] for cell in (fitted, truth)]
+    assert optic[0] == pytest.approx(optic[1], rel=0.01)
 
 
 def test_process_reports_bad_input(tmp_path):

@@ -93,15 +93,15 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
 
 def summary(result: InversionResult) -> str:
     """Verdict, quality of the fit and the nearest shells, in a few lines."""
-    from fcinv_core.report.wording import HEADLINES, rounded, with_sigma
+    from fcinv_core.report.wording import HEADLINES, rounded, sentence, with_sigma
 
     verdict = result.verdict
     lines = [f"{HEADLINES[verdict.trust]} (verdict: {verdict.trust})."]
-    lines += [f"  - {reason}" for reason in verdict.reasons]
+    lines += [f"  - {sentence(reason)}" for reason in verdict.reasons]
     lines.append(f"Deviance per degree of freedom: {rounded(result.deviance_per_dof)}")
     lines.append("Force constants (eV/Å²):   longitudinal        transverse")
     for shell in sorted(result.shells, key=lambda s: s.distance)[:SHELLS_SHOWN]:
-        where = f"{shell.pair}, {shell.distance:.3f} Å"
+        where = f"{'-'.join(shell.pair)}, {shell.distance:.3f} Å"
         longitudinal = with_sigma(shell.longitudinal, shell.longitudinal_sigma)
         transverse = with_sigma(shell.transverse, shell.transverse_sigma)
         lines.append(f"  {where:<22} {longitudinal:>17}  {transverse:>17}")

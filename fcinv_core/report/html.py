@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from fcinv_core.report.figures import dispersion_figure, histogram_figure
 from fcinv_core.report.planes import choose_plane
-from fcinv_core.report.wording import HEADLINES, rounded, setting, with_sigma
+from fcinv_core.report.wording import HEADLINES, rounded, sentence, setting, with_sigma
 from fcinv_core.versions import software_versions
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def render_report(result: InversionResult) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(rounded=rounded, setting=setting)
+    environment.filters.update(rounded=rounded, sentence=sentence, setting=setting)
     environment.globals.update(with_sigma=with_sigma)
     return environment.get_template("report.html.jinja").render(
         result=result,

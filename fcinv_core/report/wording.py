@@ -35,6 +35,12 @@ def with_sigma(value: float, sigma: float) -> str:
     return f"({value / power:.{decimals}f} ± {sigma / power:.{decimals}f})·10{superscript}"
 
 
+def sentence(text: str) -> str:
+    """A reason with a capital at its start and a full stop at its end."""
+    ending = "" if text.endswith((".", "!", "?")) else "."
+    return text[:1].upper() + text[1:] + ending
+
+
 def rounded(value: float) -> str:
     """Four significant digits, or a dash for what is not finite."""
     return f"{value:.4g}" if math.isfinite(value) else "–"
@@ -51,5 +57,8 @@ def setting(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {setting(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(setting(item) for item in value)
+        return ", ".join(
+            f"({setting(item)})" if isinstance(item, (list, tuple)) else setting(item)
+            for item in value
+        )
     return str(value)
