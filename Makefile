@@ -27,7 +27,7 @@ $(INSTALLED): requirements/pinned.txt setup.py
 	    $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 	@echo "Installing into .venv (some minutes the first time)"
 	@$(PIP) -r requirements/pinned.txt
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(PIP) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DOCS_INSTALLED): requirements/docs.txt $(INSTALLED)
