@@ -17,7 +17,7 @@ from fcinv_core.inversion.dispersion import dispersion
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import FINAL, GUIDING, ForceConstantPrior
 from fcinv_core.inversion.problem import NUISANCES, HistogramProblem, Lattice
-from fcinv_core.inversion.quality import FitQuality
+from fcinv_core.inversion.quality import FitQuality, believed_exposure
 from fcinv_core.inversion.refinement import Evaluation, Refinement
 from fcinv_core.inversion.result import Estimate, HistogramFit, InversionResult
 from fcinv_core.inversion.stages import STAGES, Counts
@@ -42,7 +42,10 @@ STIFFNESS_SCAN = (1.0, 0.7, 1.3, 1.7, 2.2, 2.8)
 GOOD_START = 1.6
 """Deviance per degree of freedom on the coarse problem that ends the scan."""
 
-_LEADING_ITERATIONS, _COARSE_ITERATIONS, _FINE_ITERATIONS = 8, 10, 20
+SAME_START = 0.01
+"""So do two attempts that end at the same deviance, to this relative difference."""
+
+_LEADING_ITERATIONS, _COARSE_ITERATIONS, _FINE_ITERATIONS, _LAST_ITERATIONS = 8, 10, 15, 6
 
 Progress = Callable[[str, float], None]
 
@@ -148,9 +151,7 @@ def invert(
         centre, initial = _scan_stiffness(prepared, lattice, centre, clock)
     clock.start("Refining", 0.9)
     prior = ForceConstantPrior.around(basis, centre, FINAL)
-    problems = [
-        HistogramProblem(item, lattice, initial, STEP_OVER_WIDTH) for item in prepared
-    ]
+    problems = [HistogramProblem(item, lattice, initial, STEP_OVER_WIDTH) for item in prepared]
     best = _refine_on_counts(lattice, problems, initial, prior, refine, clock)
     clock.start("Uncertainty", 0.95)
     parameters = best.point.parameters
@@ -171,7 +172,7 @@ def invert(
         prepared,
         qualities,
         uncertainty,
-        bands.energy_mev,
+        bands,
         np.exp(best.point.nuisances[:, 3]),
         _notes(histograms, start, refine),
     )
@@ -222,19 +223,19 @@ def _scan_stiffness(
     problems = [
         HistogramProblem(item, lattice, initial, COARSE_STEP, COARSE_ROWS) for item in prepared
     ]
-    best: tuple[float, np.ndarray, np.ndarray] | None = None
+    attempts: list[tuple[float, np.ndarray, np.ndarray]] = []
     for factor in STIFFNESS_SCAN:
         prior = ForceConstantPrior.around(lattice.basis, factor * initial, GUIDING)
         refinement = Refinement(lattice, problems, prior, clock.tick)
         begin = refinement.starting_point(factor * initial)
         end = refinement.through(begin, STAGES, _LEADING_ITERATIONS, _COARSE_ITERATIONS)
         deviance = _overall_deviance(_qualities(problems, end))
-        if best is None or deviance < best[0]:
-            best = deviance, factor * initial, end.point.parameters
-        if deviance < GOOD_START:
+        attempts.append((deviance, factor * initial, end.point.parameters))
+        attempts.sort(key=lambda attempt: attempt[0])
+        agree = len(attempts) > 1 and attempts[1][0] < (1 + SAME_START) * attempts[0][0]
+        if attempts[0][0] < GOOD_START or agree:
             break
-    assert best is not None
-    return best[1:]
+    return attempts[0][1:]
 
 
 def _refine_on_counts(
@@ -245,19 +246,19 @@ def _refine_on_counts(
     refine: bool,
     clock: _Clock,
 ) -> Evaluation:
-    """Fit all bins; workspaces that scatter more than they should then count for less."""
+    """Fit all bins, then once more with empty bins and excess scatter seen for what they are."""
     refinement = Refinement(lattice, problems, prior if refine else None, clock.tick)
     point = refinement.starting_point(initial)
     result = refinement.minimise(point, Counts(), _FINE_ITERATIONS)
-    excess = [max(quality.pearson_per_dof, 1.0) for quality in _qualities(problems, result)]
-    for problem, factor in zip(problems, excess, strict=True):
-        problem.weigh(np.full((len(problem.bins), problem.counts.shape[1]), 1.0 / factor))
-    return refinement.minimise(result.point, Counts(), _FINE_ITERATIONS)
+    for problem, expected in zip(problems, result.expectations, strict=True):
+        problem.weigh(believed_exposure(problem, expected), 1.0)
+    scatter = [quality.scatter for quality in _qualities(problems, result)]
+    for problem, factor in zip(problems, scatter, strict=True):
+        problem.weigh(problem.believed, factor)
+    return refinement.minimise(result.point, Counts(), _LAST_ITERATIONS)
 
 
-def _qualities(
-    problems: Sequence[HistogramProblem], evaluation: Evaluation
-) -> list[FitQuality]:
+def _qualities(problems: Sequence[HistogramProblem], evaluation: Evaluation) -> list[FitQuality]:
     """Quality of each histogram; the fitted numbers are shared out by number of bins."""
     sizes = np.array([problem.prepared.used[problem.bins].sum() for problem in problems])
     n_par = len(evaluation.point.parameters)
@@ -306,7 +307,7 @@ def _fit(
     model = ForwardModel(
         force_constants.crystal, histogram, prepared.temperature, float(fwhm * width)
     )
-    signal = histogram.spectra(model(force_constants))
+    signal = histogram.spectra(np.asarray(model(force_constants)))
     signal = histogram.from_spectra(scale * signal + problem.background(values))
     no_variance = np.where(np.isnan(signal), np.nan, 0.0)
     return HistogramFit(

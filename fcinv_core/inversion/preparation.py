@@ -29,8 +29,9 @@ BRAGG_CUTOFF = 4.0
 LARGEST_ENERGY = 0.95
 """Of the incident energy: beyond, coverage is thin and the resolution poorly known."""
 
-SLIVER = 0.02
-"""Of the median exposure: bins with less lie at the edge of coverage and carry wild values."""
+SLIVER = 0.2
+"""Of the median exposure: bins with less lie at the edge of coverage and carry wild values
+where bins are as fine as detector pixels; they hold little information in any case."""
 
 
 @dataclass(frozen=True)

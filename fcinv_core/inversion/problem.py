@@ -120,7 +120,7 @@ class HistogramProblem:
         )
         self.row = sampling.row
         self.n_rows = len(sampling.q_index)
-        self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])))
+        self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), 1.0)
         self._factors = StructureFactors(crystal, sampling)
         self._dynamical = DynamicalBasis(lattice.basis, sampling.q_points)
         self._edges = torch.from_numpy(prepared.edges)
@@ -131,13 +131,20 @@ class HistogramProblem:
         total = self.exposure.sum()
         self.typical_signal = float(self.counts.sum() / total) if total > 0 else 1.0
 
-    def weigh(self, weights: np.ndarray) -> None:
-        """Fold counts and exposures onto rows with ``weights`` (n_bins, n_energy) per bin.
+    def weigh(self, believed: np.ndarray, scatter: float) -> None:
+        """Fold counts and exposures onto rows.
 
-        A bin of weight w counts as w observations of the same expectation.
+        Parameters
+        ----------
+        believed
+            (n_bins, n_energy) in [0, 1]: how far each bin's exposure is believed.
+        scatter
+            Variance of the counts over that of Poisson counts; a histogram that scatters more
+            counts for less.
         """
-        self.counts = self._fold(self.prepared.counts[self.bins] * weights)
-        self.exposure = self._fold(self.prepared.exposure[self.bins] * weights)
+        self.believed = believed
+        self.counts = self._fold(self.prepared.counts[self.bins] * believed / scatter)
+        self.exposure = self._fold(self.prepared.exposure[self.bins] * believed / scatter)
 
     def _fold(self, values: np.ndarray) -> np.ndarray:
         folded = np.zeros((self.n_rows, values.shape[1]))

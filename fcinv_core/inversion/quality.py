@@ -12,6 +12,9 @@ from fcinv_core.inversion.stages import SMALLEST_SIGNAL, poisson_deviance
 _MEANS = np.geomspace(1e-4, 1e3, 141)
 _LARGEST_COUNT = 2000
 
+GOOD_PEARSON = 1.3
+"""χ² per degree of freedom up to which scatter counts as that of counting."""
+
 
 @dataclass(frozen=True)
 class FitQuality:
@@ -42,30 +45,68 @@ class FitQuality:
     correlation: float
     n_bins: int
 
+    @property
+    def scatter(self) -> float:
+        """Factor on the variance of the counts, 1 for Poisson counts.
+
+        Pearson χ² per degree of freedom where it exceeds 1; where neighbours deviate together,
+        each bin tells less, by (1 + r)/(1 - r) for a first-order process of correlation r.
+        """
+        if self.pearson_per_dof <= GOOD_PEARSON:
+            return max(self.pearson_per_dof, 1.0)
+        shared = min(max(self.correlation, 0.0), 0.9)
+        return self.pearson_per_dof * (1 + shared) / (1 - shared)
+
     @classmethod
     def of(cls, problem: HistogramProblem, expected: Expectation, n_fitted: int) -> FitQuality:
         """Judge ``expected`` (on the problem's rows) with ``n_fitted`` adjusted numbers."""
         prepared = problem.prepared
-        used = prepared.used[problem.bins]
-        floor = SMALLEST_SIGNAL * problem.typical_signal
-        signal = np.maximum(expected.signal, floor)[problem.row]
+        used = prepared.used[problem.bins] & (problem.believed > 0.5)
         counts = prepared.counts[problem.bins]
         exposure = prepared.exposure[problem.bins]
-        means = np.where(used, exposure * signal, 1.0)
+        means = np.where(used, expected_counts(problem, expected), 1.0)
         pulls = np.where(used, (counts - means) / np.sqrt(means), np.nan)
         n_bins = int(used.sum())
         freedom = max(1.0 - n_fitted / n_bins, 1.0 / n_bins)
-        deviance = poisson_deviance(counts[used], means[used])
+        weights = problem.believed[used]
+        deviance = weights @ poisson_deviance(counts[used], means[used])
         residuals = np.full(prepared.used.shape, np.nan)
         residuals[problem.bins] = pulls
         return cls(
             residuals,
-            float(deviance.sum() / expected_deviance(means[used]).sum() / freedom),
-            float(np.mean(pulls[used] ** 2) / freedom),
-            _explained(counts[used], exposure[used], signal[used]),
+            float(deviance / (weights @ expected_deviance(means[used])) / freedom),
+            float(np.average(pulls[used] ** 2, weights=weights) / freedom),
+            _explained(counts[used], exposure[used], means[used] / exposure[used]),
             _neighbour_correlation(pulls),
             n_bins,
         )
+
+
+def expected_counts(problem: HistogramProblem, expected: Expectation) -> np.ndarray:
+    """(n_bins, n_energy) Poisson means of the problem's bins; 0 where there is no exposure."""
+    floor = SMALLEST_SIGNAL * problem.typical_signal
+    signal = np.maximum(expected.signal, floor)[problem.row]
+    return problem.prepared.exposure[problem.bins] * signal
+
+
+def believed_exposure(problem: HistogramProblem, expected: Expectation) -> np.ndarray:
+    """Probability (n_bins, n_energy) that a bin was exposed as assumed; 1 where it counted.
+
+    The exposure of a bin without counts is a guess from its neighbours. At the edges of
+    coverage the guess is often far too high. So an empty bin is one of two kinds, exposed as
+    guessed (no count with probability exp(-μ)) or hardly exposed at all; the share of the
+    second kind among all bins follows by expectation maximisation.
+    """
+    used = problem.prepared.used[problem.bins]
+    empty = used & (problem.prepared.counts[problem.bins] == 0)
+    by_chance = np.exp(-np.minimum(expected_counts(problem, expected)[empty], 700.0))
+    share, n_used = 0.01, used.sum()
+    for _ in range(100):
+        unexposed = share / (share + (1 - share) * by_chance)
+        share = min(max(float(unexposed.sum()) / n_used, 1e-6), 0.5)
+    believed = np.ones(used.shape)
+    believed[empty] = 1 - unexposed
+    return believed
 
 
 def expected_deviance(means: np.ndarray) -> np.ndarray:

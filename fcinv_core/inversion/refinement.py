@@ -141,9 +141,7 @@ class Refinement:
             cost += penalty
             gradient[:n_par] += slope
             curvature[:n_par, :n_par] += self.prior.precision
-        return Evaluation(
-            point, NormalEquations(cost, gradient, curvature), tuple(expectations)
-        )
+        return Evaluation(point, NormalEquations(cost, gradient, curvature), tuple(expectations))
 
     def minimise(self, start: Point, stage: Stage, max_iterations: int) -> Evaluation:
         """Levenberg-Marquardt with damping in units of the curvature's diagonal.

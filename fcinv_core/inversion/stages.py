@@ -40,8 +40,13 @@ class NormalEquations:
 class Stage(Protocol):
     """A way to compare the expected signal with a measurement."""
 
-    name: str
-    needs_spectra: bool
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def needs_spectra(self) -> bool:
+        """Whether one integrated energy bin is of no use."""
 
     def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
         """Normal equations of the misfit."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fcinv_core.inversion.quality import FitQuality
-from fcinv_core.inversion.result import Verdict
+from fcinv_core.inversion.result import Dispersion, Verdict
 from fcinv_core.inversion.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ STRUCTURED = 0.3
 UNEXPLAINED = 0.5
 """A model that explains less than this share of the signal's variation is not a model of it."""
 
+EXPLAINED = 0.7
+"""With this share explained, structure in the residuals spoils error bars rather than the
+force constants."""
+
+VAGUE = 0.02
+"""Error bar of a phonon energy, over the highest energy, beyond which it is hardly known."""
+
 RESOLUTION_TOLERANCE = 0.3
 """Fitted resolution this far from the assumed one deserves a word."""
 
@@ -40,7 +47,7 @@ def judge(
     prepared: Sequence[PreparedHistogram],
     qualities: Sequence[FitQuality],
     uncertainty: Uncertainty,
-    energies: np.ndarray,
+    bands: Dispersion,
     resolution_scales: np.ndarray,
     notes: Sequence[tuple[Trust, str]],
 ) -> Verdict:
@@ -48,8 +55,8 @@ def judge(
 
     Parameters
     ----------
-    energies
-        Phonon energies of the result in meV, negative where unstable.
+    bands
+        Phonon energies of the result and their error bars.
     resolution_scales
         (n_histograms,) fitted.
     notes
@@ -78,21 +85,15 @@ def judge(
             )
         )
     found += [("caution", sentence) for sentence in uncertainty.undetermined]
-    if energies.min() < -UNSTABLE_MEV:
-        found.append(
-            (
-                "no",
-                f"the crystal is unstable with these force constants: imaginary modes down to "
-                f"{abs(energies.min()):.1f}i meV",
-            )
-        )
-    trust = max((trust for trust, _ in found), key=_ORDER.index, default="yes")
+    found += _of_bands(bands)
+    trust = _ORDER[max((_ORDER.index(trust) for trust, _ in found), default=0)]
     reasons = [text for level in reversed(_ORDER) for t, text in found if t == level]
     if not reasons:
         deviance = max(quality.deviance_per_dof for quality in qualities)
         reasons = [
             f"the model describes the data to counting statistics (deviance {deviance:.2f} per "
-            "degree of freedom) and the data determine every force constant"
+            f"degree of freedom) and the phonon energies are known to "
+            f"{np.sqrt(np.mean(bands.sigma_mev**2)):.2g} meV rms"
         ]
     return Verdict(trust, tuple(reasons))
 
@@ -110,12 +111,42 @@ def _of_fit(quality: FitQuality) -> list[tuple[Trust, str]]:
     if deviance <= GOOD_DEVIANCE:
         return []
     size = f"the scatter exceeds counting statistics {np.sqrt(deviance):.1f}-fold"
-    if deviance > BAD_DEVIANCE and quality.correlation > STRUCTURED:
-        return [
+    if quality.correlation <= STRUCTURED or deviance <= BAD_DEVIANCE:
+        return [("caution", f"{size}; error bars are widened accordingly")]
+    structure = (
+        f"{size} and the residuals have structure (neighbour correlation {quality.correlation:.2f})"
+    )
+    if quality.explained < EXPLAINED:
+        return [("no", f"{structure}: the model misses part of the signal")]
+    return [
+        (
+            "caution",
+            f"{structure}; the model explains {quality.explained:.0%} of the signal's variation, "
+            "but the error bars, though widened, may still be too small",
+        )
+    ]
+
+
+def _of_bands(bands: Dispersion) -> list[tuple[Trust, str]]:
+    found: list[tuple[Trust, str]] = []
+    lowest = bands.energy_mev.min()
+    if lowest < -UNSTABLE_MEV:
+        found.append(
             (
                 "no",
-                f"{size} and the residuals have structure (neighbour correlation "
-                f"{quality.correlation:.2f}): the model misses part of the signal",
+                "the crystal is unstable with these force constants: imaginary modes down to "
+                f"{-lowest:.1f}i meV",
             )
-        ]
-    return [("caution", f"{size}; error bars are widened by that factor")]
+        )
+    point, branch = np.unravel_index(np.argmax(bands.sigma_mev), bands.sigma_mev.shape)
+    worst = bands.sigma_mev[point, branch]
+    if worst > VAGUE * bands.energy_mev.max():
+        label = min(bands.path_labels, key=lambda item: abs(item[0] - point))[1]
+        found.append(
+            (
+                "caution",
+                f"these data leave some phonon energies open: up to ±{worst:.1f} meV near {label} "
+                f"at {bands.energy_mev[point, branch]:.0f} meV",
+            )
+        )
+    return found
