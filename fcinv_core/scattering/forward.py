@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
@@ -75,8 +75,13 @@ def bins_in_crystal(
     Raises
     ------
     FcinvError
-        When the histogram's lattice is not the crystal's.
+        When the histogram's lattice is unknown or not the crystal's.
     """
+    if histogram.lattice is None:
+        raise FcinvError(
+            f"no lattice (UB matrix) in {histogram.source}; run SetUB on the data before the "
+            "reduction, or copy the sample with CopySample"
+        )
     to_primitive = match_lattice(histogram.lattice, crystal).to_primitive
     return (
         histogram.q_bin_centres() @ to_primitive.T,
@@ -121,6 +126,12 @@ class ForwardModel:
         self._displacements = Displacements(crystal)
         self._mesh_sum = FourierSum(crystal, self._displacements.q_points)
         self._plans: dict[tuple[int, int, int], tuple[StructureFactors, FourierSum]] = {}
+
+    @overload
+    def __call__(self, force_constants: ForceConstants) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, force_constants: torch.Tensor) -> torch.Tensor: ...
 
     def __call__(self, force_constants: ForceConstants | torch.Tensor) -> np.ndarray | torch.Tensor:
         """Simulated signal in mbarn/meV per primitive cell, shaped as the histogram's.

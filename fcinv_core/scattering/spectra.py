@@ -155,9 +155,7 @@ def spectra_with_jacobian(
         torch.mul(products.real[..., None], coupled.real, out=terms[:, :n_pairs])
         terms[:, :n_pairs].addcmul_(products.imag[..., None], coupled.imag, value=-1)
         momentum = factors.momentum(rows)
-        exponent_slopes = 0.5 * torch.einsum(
-            "na,kabp,nb->nkp", momentum, tensor_slopes, momentum
-        )
+        exponent_slopes = 0.5 * torch.einsum("na,kabp,nb->nkp", momentum, tensor_slopes, momentum)
         atom_share = (amplitudes.conj()[:, None] * by_atom).real * weights[..., None]
         terms[:, n_pairs:] = -2 * torch.einsum("nkm,nkp->nmp", atom_share, exponent_slopes)
         gathered = kernels[index].reshape(n_rows, -1, n_energy).transpose(1, 2)
