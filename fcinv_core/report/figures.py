@@ -13,42 +13,42 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from fcinv_core.report.planes import Plane, axis_label, choose_plane
+from fcinv_core.report.planes import Plane, PlaneView, axis_label
 
 if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
 
-    from fcinv_core.inversion.result import Dispersion, HistogramFit
+    from fcinv_core.inversion.result import Dispersion
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
 RESIDUAL_LIMIT = 5.0
 """Residuals beyond this many standard deviations share the end colours."""
 
 
-def histogram_figure(fit: HistogramFit, *, narrow: bool = False) -> Figure:
-    """Measured, simulated and residual of one histogram; below each other if ``narrow``.
+def histogram_figure(view: PlaneView, *, narrow: bool = False) -> Figure:
+    """Measured, simulated and residual of one fit; below each other if ``narrow``.
 
     Measured and simulated share one colour scale (square root, so that weak branches
     show); blank is not measured, or not used in the fit. Data with one long axis are
     drawn as curves.
     """
-    plane = choose_plane(fit.simulated, fit.used)
+    plane = view.plane
     if len(plane.axes) == 1:
-        return _curves(fit, plane, narrow)
+        return _curves(view, narrow)
     figure = Figure(figsize=(4.8, 11.4) if narrow else (13.2, 4.4), layout="constrained")
     grid = figure.subplots(3, 1, sharex=True) if narrow else figure.subplots(1, 3, sharey=True)
-    norm = _intensity_norm(fit, plane)
+    norm = _intensity_norm(view)
     signal_panels = list(grid[:2])
-    for panel, title, histogram in zip(
-        signal_panels, ("Measured", "Simulated"), (fit.measured, fit.simulated), strict=True
+    for panel, title, values in zip(
+        signal_panels, ("Measured", "Simulated"), (view.measured, view.simulated), strict=True
     ):
-        mesh = _image(panel, plane, plane.of(histogram.signal), norm, "viridis")
+        mesh = _image(panel, plane, values, norm, "viridis")
         panel.set_title(title)
     figure.colorbar(mesh, ax=signal_panels, label="Intensity (as measured)", extend="both")
     residual = _image(
         grid[2],
         plane,
-        plane.of(fit.residual),
+        view.residual,
         Normalize(-RESIDUAL_LIMIT, RESIDUAL_LIMIT),
         "RdBu_r",
     )
@@ -99,12 +99,10 @@ def dispersion_figure(
     return figure
 
 
-def _intensity_norm(fit: HistogramFit, plane: Plane) -> PowerNorm:
+def _intensity_norm(view: PlaneView) -> PowerNorm:
     """Square-root scale over the bins that were fitted, so that the elastic line does not
     set it."""
-    used = plane.of(fit.used)
-    values = [plane.of(h.signal)[used] for h in (fit.measured, fit.simulated)]
-    shown = np.concatenate(values)
+    shown = np.concatenate([view.measured[view.used], view.simulated[view.used]])
     shown = shown[np.isfinite(shown)]
     if shown.size == 0:
         shown = np.array([0.0, 1.0])
@@ -123,19 +121,18 @@ def _image(
     )
 
 
-def _curves(fit: HistogramFit, plane: Plane, narrow: bool) -> Figure:
+def _curves(view: PlaneView, narrow: bool) -> Figure:
     figure = Figure(figsize=_curve_size(narrow), layout="constrained")
     spectrum, residual = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
-    axis = plane.axes[0]
-    sigma = np.sqrt(plane.of(fit.measured.variance))
+    axis = view.plane.axes[0]
     spectrum.errorbar(
-        axis.centres, plane.of(fit.measured.signal), sigma, fmt=".", color=GREY, label="Measured"
+        axis.centres, view.measured, view.sigma, fmt=".", color=GREY, label="Measured"
     )
-    spectrum.plot(axis.centres, plane.of(fit.simulated.signal), color=BLUE, label="Simulated")
+    spectrum.plot(axis.centres, view.simulated, color=BLUE, label="Simulated")
     spectrum.set_ylabel("Intensity (as measured)")
     spectrum.legend(fontsize="small")
     residual.axhline(0, color=GREY, lw=0.8)
-    residual.plot(axis.centres, plane.of(fit.residual), ".", color=VERMILION)
+    residual.plot(axis.centres, view.residual, ".", color=VERMILION)
     residual.set_ylabel("Residual (σ)")
     residual.set_xlabel(axis_label(axis))
     return figure

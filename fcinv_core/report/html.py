@@ -14,8 +14,15 @@ import numpy as np
 from markupsafe import Markup
 
 from fcinv_core.report.figures import dispersion_figure, histogram_figure
-from fcinv_core.report.planes import choose_plane
-from fcinv_core.report.wording import HEADLINES, rounded, sentence, setting, with_sigma
+from fcinv_core.report.planes import PlaneView
+from fcinv_core.report.wording import (
+    HEADLINES,
+    rounded,
+    sentence,
+    setting,
+    setting_name,
+    with_sigma,
+)
 from fcinv_core.versions import software_versions
 
 if TYPE_CHECKING:
@@ -52,7 +59,9 @@ def render_report(result: InversionResult) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(rounded=rounded, sentence=sentence, setting=setting)
+    environment.filters.update(
+        rounded=rounded, sentence=sentence, setting=setting, setting_name=setting_name
+    )
     environment.globals.update(with_sigma=with_sigma)
     return environment.get_template("report.html.jinja").render(
         result=result,
@@ -68,14 +77,14 @@ def render_report(result: InversionResult) -> str:
 
 
 def _workspace(fit: HistogramFit, number: int) -> dict[str, Any]:
-    plane = choose_plane(fit.simulated, fit.used)
+    view = PlaneView.of(fit)
     return {
         "fit": fit,
         "name": Path(fit.source).name if fit.source else f"Workspace {number}",
         "shape": " × ".join(f"{axis.name} {axis.n_bins}" for axis in fit.measured.axes),
-        "place": plane.description,
-        "is_image": len(plane.axes) == 2,
-        "picture": _pictures(histogram_figure, fit),
+        "place": view.plane.description,
+        "is_image": len(view.plane.axes) == 2,
+        "picture": _pictures(histogram_figure, view),
         "bins_used": int(np.count_nonzero(fit.used)),
     }
 

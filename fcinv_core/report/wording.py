@@ -11,6 +11,17 @@ HEADLINES = {
 }
 """The verdict in words, for each value of ``Verdict.trust``."""
 
+SETTING_NAMES = {
+    "refine": "Refined",
+    "cutoff_angstrom": "Range of force constants (Å)",
+    "supercell_matrix": "Supercell",
+    "temperature_k": "Temperature (K)",
+    "energy_fwhm_mev": "Energy resolution, FWHM (meV)",
+    "prior": "Prior width (stiffness and scatter relative, decay in Å)",
+}
+"""Keys of ``InversionResult.settings`` in words; another key is shown with its underscores
+taken out."""
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -46,10 +57,15 @@ def rounded(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "–"
 
 
+def setting_name(key: str) -> str:
+    """A setting's key in words."""
+    return SETTING_NAMES.get(key, key.replace("_", " ").capitalize())
+
+
 def setting(value: object) -> str:
     """A setting's plain JSON value as text."""
     if value is None:
-        return "–"
+        return "not given"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

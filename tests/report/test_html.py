@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fake_result import axis, dispersion, fake_result, fit
+from fake_result import axis, dispersion, fake_result, fit, histogram
 from PIL import Image
 
+from fcinv_core.histogram import SQEHistogram
 from fcinv_core.inversion.result import Dispersion
 from fcinv_core.report.figures import dispersion_figure, histogram_figure
 from fcinv_core.report.html import render_report
-from fcinv_core.report.planes import choose_plane
+from fcinv_core.report.planes import Plane, PlaneView
 from fcinv_core.report.wording import HEADLINES, with_sigma
 
 
@@ -103,7 +105,9 @@ def test_workspace_without_anything_used_is_still_shown():
 
 
 def test_measured_and_simulated_share_one_scale():
-    figure = histogram_figure(fit([axis("DeltaE", -5, 70, 30), axis("[H,H,0]", -2, 2, 40)]))
+    figure = histogram_figure(
+        PlaneView.of(fit([axis("DeltaE", -5, 70, 30), axis("[H,H,0]", -2, 2, 40)]))
+    )
     meshes = [panel.collections[0] for panel in figure.axes[:3]]
     assert meshes[0].norm is meshes[1].norm
     assert meshes[2].norm.vmin == -meshes[2].norm.vmax
@@ -115,7 +119,7 @@ def test_measured_and_simulated_share_one_scale():
     assert blank[-1, -1] and not blank[-1, 0]
 
 
-def test_plane_of_four_dimensions_is_energy_against_longest_momentum():
+def test_plane_of_four_dimensions_is_the_slice_that_varies_most():
     axes = [
         axis("DeltaE", -5, 70, 20),
         axis("[0,K,0]", -1, 1, 5),
@@ -123,15 +127,74 @@ def test_plane_of_four_dimensions_is_energy_against_longest_momentum():
         axis("[0,0,L]", -0.1, 0.1, 1),
     ]
     made = fit(axes)
-    used = np.zeros(made.used.shape, dtype=bool)
-    used[:, 3] = True
-    plane = choose_plane(made.measured, used)
-    assert [a.name for a in plane.axes] == ["[H,0,0]", "DeltaE"]
-    assert plane.of(made.measured.signal).shape == (30, 20)
-    np.testing.assert_array_equal(
-        plane.of(made.measured.signal), made.measured.signal[:, 3, :, 0].T
+    used = made.used.copy()
+    used[:, [0, 1, 2, 4]] = False
+    view = PlaneView.of(replace(made, used=used))
+    assert [a.name for a in view.plane.axes] == ["[H,0,0]", "DeltaE"]
+    assert view.plane.averaged == ()
+    np.testing.assert_array_equal(view.measured, made.measured.signal[:, 3, :, 0].T)
+    np.testing.assert_array_equal(view.simulated, made.simulated.signal[:, 3, :, 0].T)
+    np.testing.assert_allclose(view.residual, made.residual[:, 3, :, 0].T, rtol=1e-12)
+    assert "[0,K,0] from 0.2 to 0.6 r.l.u." in view.plane.description
+
+
+def one_orientation():
+    """Bins on a surface: at each H and E one K is measured."""
+    axes = [axis("[H,0,0]", -2, 2, 40), axis("[0,K,0]", -2, 2, 25), axis("DeltaE", 5, 70, 30)]
+    made = fit(axes)
+    h, k, energy = np.meshgrid(*[a.centres for a in axes], indexing="ij")
+    surface = np.abs(k - (0.2 * h + energy / 40 - 1)) < axes[1].width / 2
+    hidden = ~surface | np.isnan(made.measured.signal)
+    measured, simulated = (
+        histogram(axes, np.where(hidden, np.nan, h_.signal))
+        for h_ in (made.measured, made.simulated)
     )
-    assert "[0,K,0] from 0.2 to 0.6 r.l.u." in plane.description
+    residual = np.where(hidden, np.nan, made.residual)
+    return replace(
+        made, measured=measured, simulated=simulated, used=made.used & ~hidden, residual=residual
+    )
+
+
+def test_data_on_a_surface_are_averaged_along_the_axis_that_hides_it():
+    made = one_orientation()
+    view = PlaneView.of(made)
+    assert [a.name for a in view.plane.axes] == ["[H,0,0]", "DeltaE"]
+    assert view.plane.averaged == (1,)
+    assert "average over [0,K,0] from -2 to 2 r.l.u." in view.plane.description
+    # One bin stands behind nearly every average, so averaging changes nothing there.
+    single = (np.isfinite(made.measured.signal)).sum(axis=1) == 1
+    assert single.mean() > 0.5
+    counted = single & (np.nansum(made.measured.signal, axis=1) > 0)
+    for values, shown in [
+        (made.measured.signal, view.measured),
+        (made.simulated.signal, view.simulated),
+        (made.residual, view.residual),
+    ]:
+        expected = np.nansum(values, axis=1)[counted]
+        np.testing.assert_allclose(np.nan_to_num(shown[counted]), expected, rtol=1e-9)
+
+
+def test_averages_are_all_counts_over_all_exposure():
+    """Two bins of 9 and 4 counts, exposures 9 and 1 (signal 1 and 4, variance signal/exposure)."""
+    axes = [axis("[H,0,0]", 0, 1, 1), axis("[0,K,0]", 0, 1, 2), axis("DeltaE", 0, 2, 1)]
+    shape = (1, 2, 1)
+    signal, exposure = np.array([1.0, 4.0]).reshape(shape), np.array([9.0, 1.0]).reshape(shape)
+    measured = SQEHistogram.from_arrays(axes, signal, signal / exposure)
+    expected = np.array([6.0, 3.0])  # counts that the model says
+    made = fit(axes)
+    made = replace(
+        made,
+        measured=measured,
+        simulated=measured.with_values(expected.reshape(shape) / exposure, 0 * signal),
+        used=np.ones(shape, bool),
+        residual=((np.array([9.0, 4.0]) - expected) / np.sqrt(expected)).reshape(shape),
+    )
+    plane = Plane(axes[:1], (slice(None), 0, 0), (1,), False, "")
+    view = PlaneView.on(plane, made)
+    np.testing.assert_allclose(view.measured, [13 / 10])
+    np.testing.assert_allclose(view.simulated, [9 / 10])
+    np.testing.assert_allclose(view.sigma, [np.sqrt(13) / 10])
+    np.testing.assert_allclose(view.residual, [(13 - 9) / np.sqrt(9)])
 
 
 @pytest.mark.parametrize(
@@ -145,8 +208,9 @@ def test_plane_of_four_dimensions_is_energy_against_longest_momentum():
 )  # fmt: skip
 def test_planes_of_maps_lines_and_a_single_bin(axes, shape):
     made = fit(axes)
-    assert choose_plane(made.measured, made.used).of(made.residual).shape == shape
-    histogram_figure(made).draw_without_rendering()
+    view = PlaneView.of(made)
+    assert view.residual.shape == view.measured.shape == shape
+    histogram_figure(view).draw_without_rendering()
 
 
 def test_dispersion_labels_jumps_and_imaginary_modes():
