@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,21 +24,42 @@ NUISANCES = ("scale", "background", "background_slope", "resolution_scale")
 """Fitted along for each histogram. Scale and resolution scale are fitted as logarithms."""
 
 
-@dataclass(frozen=True)
 class LatticeState:
-    """Modes of one parameter set that all histograms share.
+    """Modes and displacements of one parameter set, shared by all histograms.
 
     Attributes
     ----------
     parameters
         (n_par,) eV/Å².
-    modes, couplings
-        On the mesh of the displacements.
     """
 
-    parameters: torch.Tensor
-    modes: Modes
-    couplings: torch.Tensor
+    def __init__(
+        self, parameters: np.ndarray, displacements: Displacements, mesh: DynamicalBasis
+    ) -> None:
+        self.parameters = torch.from_numpy(np.ascontiguousarray(parameters))
+        self._displacements = displacements
+        self._mesh = mesh
+        self._modes = mesh.modes(self.parameters)
+        self._tensors: dict[float, torch.Tensor] = {}
+        self._slopes: dict[float, torch.Tensor] = {}
+
+    def tensors(self, temperature: float) -> torch.Tensor:
+        """⟨u u⟩, (n_atoms, 3, 3) in Å²."""
+        if temperature not in self._tensors:
+            self._tensors[temperature] = self._displacements.tensors(self._modes, temperature)
+        return self._tensors[temperature]
+
+    def slopes(self, temperature: float) -> torch.Tensor:
+        """∂⟨u u⟩/∂p, (n_atoms, 3, 3, n_par) in Å² per eV/Å²."""
+        if temperature not in self._slopes:
+            self._slopes[temperature] = self._displacements.slopes(
+                self._modes, self._couplings, temperature
+            )
+        return self._slopes[temperature]
+
+    @cached_property
+    def _couplings(self) -> torch.Tensor:
+        return self._mesh.in_mode_basis(self._modes)
 
 
 class Lattice:
@@ -45,14 +67,12 @@ class Lattice:
 
     def __init__(self, basis: ForceConstantBasis) -> None:
         self.basis = basis
-        self.displacements = Displacements(basis.crystal)
-        self._mesh = DynamicalBasis(basis, self.displacements.q_points)
+        self._displacements = Displacements(basis.crystal)
+        self._mesh = DynamicalBasis(basis, self._displacements.q_points)
 
     def state(self, parameters: np.ndarray) -> LatticeState:
         """Modes on the mesh for ``parameters`` (n_par,) in eV/Å²."""
-        values = torch.from_numpy(np.ascontiguousarray(parameters))
-        modes = self._mesh.modes(values)
-        return LatticeState(values, modes, self._mesh.in_mode_basis(modes))
+        return LatticeState(parameters, self._displacements, self._mesh)
 
     def force_constant_values(self, parameters: np.ndarray) -> torch.Tensor:
         """Compact force constants (n_primitive, n_supercell, 3, 3) in eV/Å²."""
@@ -101,7 +121,6 @@ class HistogramProblem:
         largest_rows: int | None = None,
     ) -> None:
         self.prepared = prepared
-        self._lattice = lattice
         crystal = lattice.basis.crystal
         counts = sample_counts(
             crystal,
@@ -154,8 +173,8 @@ class HistogramProblem:
     def spectra(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
         """S(Q,E) in mbarn/meV on rows, without scale and background."""
         modes = self._dynamical.modes(state.parameters)
-        tensors = self._lattice.displacements.tensors(state.modes, self.prepared.temperature)
         kernel = self._kernel(modes, resolution_scale)
+        tensors = state.tensors(self.prepared.temperature)
         return spectra(self._factors, modes, kernel, tensors).numpy()
 
     def expectation(self, state: LatticeState, nuisance: np.ndarray) -> Expectation:
@@ -167,14 +186,13 @@ class HistogramProblem:
             (4,): log scale, background and slope in units of ``typical_signal`` (the slope over
             half the energy range), log resolution scale.
         """
-        displacements, temperature = self._lattice.displacements, self.prepared.temperature
         modes = self._dynamical.modes(state.parameters)
         result = spectra_with_jacobian(
             self._factors,
             modes,
             self._kernel(modes, float(np.exp(nuisance[3]))),
-            displacements.tensors(state.modes, temperature),
-            displacements.slopes(state.modes, state.couplings, temperature),
+            state.tensors(self.prepared.temperature),
+            state.slopes(self.prepared.temperature),
             self._dynamical.in_mode_basis(modes),
         )
         scale = np.exp(nuisance[0])

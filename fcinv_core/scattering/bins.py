@@ -60,23 +60,44 @@ class BinSampling:
             (n_ops, 3, 3) point group on reciprocal coordinates.
         """
         offsets, weights = sample_offsets(counts)
-        samples = centres[:, None, :] + (offsets @ bin_vectors.T)[None]
+        first, row = _distinct_bins(centres, bin_vectors, counts, rotations)
+        samples = centres[first][:, None, :] + (offsets @ bin_vectors.T)[None]
         reduced = IrreducibleQ.from_points(samples.reshape(-1, 3), rotations)
-        _, identity = np.unique(
-            np.round(reduced.equivalent * 1e6).astype(np.int64), axis=0, return_inverse=True
-        )
         shape = samples.shape[:2]
-        # equal weights do not care which sample is which, so sorting makes equal bins equal
-        signature = np.sort(identity.reshape(shape), axis=1)
-        _, first, row = np.unique(signature, axis=0, return_index=True, return_inverse=True)
-        kept, q_index = np.unique(reduced.index.reshape(shape)[first], return_inverse=True)
         return cls(
-            reduced.q_points[kept],
-            reduced.equivalent.reshape(*shape, 3)[first],
-            q_index.reshape(len(first), shape[1]),
+            reduced.q_points,
+            reduced.equivalent.reshape(*shape, 3),
+            reduced.index.reshape(shape),
             weights,
-            row.reshape(-1),
+            row,
         )
+
+
+def _distinct_bins(
+    centres: np.ndarray,
+    bin_vectors: np.ndarray,
+    counts: tuple[int, int, int],
+    rotations: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One bin of each set of equivalent ones, and the set that each bin belongs to.
+
+    Bins are equivalent when an operation that carries their grid of samples onto itself
+    carries one centre to the other.
+    """
+    operations = np.unique(np.concatenate([rotations, -rotations]), axis=0)
+    best = np.full(centres.shape, np.inf)
+    for operation in operations:
+        moved = np.rint(turned := np.linalg.solve(bin_vectors, operation @ bin_vectors))
+        onto_itself = np.allclose(turned, moved, atol=1e-6) and (np.abs(moved).sum(0) == 1).all()
+        if not onto_itself or not np.array_equal(np.abs(moved) @ counts, counts):
+            continue
+        image = np.round(centres @ operation.T, 6) + 0.0
+        different = image != best
+        leading = np.argmax(different, axis=1)[:, None]
+        smaller = np.take_along_axis(image < best, leading, axis=1)
+        best = np.where(smaller, image, best)
+    _, first, row = np.unique(best, axis=0, return_index=True, return_inverse=True)
+    return first, row.reshape(-1)
 
 
 def sample_offsets(counts: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -123,9 +123,7 @@ class Displacements:
         self._weights = torch.from_numpy(weights)
         masses = torch.as_tensor(np.asarray(crystal.primitive_masses, float))
         self._prefactor = 0.5 * HBAR_SQUARED_OVER_U / masses
-        rotations, permutations = crystal.atom_operations
-        self._rotations = torch.from_numpy(rotations)
-        self._permutations = torch.from_numpy(permutations)
+        self._symmetriser = torch.from_numpy(_symmetriser(*crystal.atom_operations))
 
     def _spectral(self, modes: Modes, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         """g(λ) = coth(E/2kT)/E and dg/dλ."""
@@ -158,18 +156,16 @@ class Displacements:
         loewner = value.new_empty((*value.shape, value.shape[1]))
         loewner[:, first, second] = pairs
         loewner[:, second, first] = pairs
-        inner = loewner[..., None] * couplings
-        derivatives = [
-            self._blocks(vectors @ inner[..., k], vectors) for k in range(inner.shape[-1])
-        ]
-        return torch.stack(derivatives, dim=-1)
+        n_q, size, n_modes = vectors.shape
+        weighted = (loewner * self._weights[:, None, None])[..., None] * couplings
+        by_atom = vectors.reshape(n_q, size // 3, 3, 1, n_modes, 1)
+        by_other = vectors.conj().reshape(n_q, size // 3, 1, 3, 1, n_modes)
+        outer = (by_atom * by_other).reshape(n_q, -1, n_modes**2).transpose(0, 1)
+        blocks = outer.reshape(outer.shape[0], -1) @ weighted.reshape(n_q * n_modes**2, -1)
+        return self._symmetrised(blocks.real.reshape(size // 3, 3, 3, -1))
 
     def _blocks(self, left: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Mesh average of the diagonal 3x3 blocks of left · vectors†, times ħ²/2m.
-
-        The cell around Γ is a parallelepiped, so its subdivision breaks the symmetry a little;
-        the average over the crystal's operations restores it exactly.
-        """
+        """Mesh average of the diagonal 3x3 blocks of left · vectors†, times ħ²/2m."""
         n_q, size, n_modes = vectors.shape
         shape = (n_q, size // 3, 3, n_modes)
         blocks = torch.einsum(
@@ -178,9 +174,26 @@ class Displacements:
             vectors.conj().reshape(shape),
             self._weights.to(left.dtype),
         )
-        tensors = blocks.real * self._prefactor[:, None, None]
-        turned = self._rotations[:, None] @ tensors @ self._rotations.transpose(1, 2)[:, None]
-        result = torch.zeros_like(tensors)
-        for images, permutation in zip(turned, self._permutations, strict=True):
-            result[permutation] += images
-        return result / len(self._permutations)
+        return self._symmetrised(blocks.real[..., None])[..., 0]
+
+    def _symmetrised(self, blocks: torch.Tensor) -> torch.Tensor:
+        """Tensors (n_atoms, 3, 3, n) times ħ²/2m, averaged over the crystal's operations.
+
+        The cell around Γ is a parallelepiped, so its subdivision breaks the symmetry a little;
+        the average restores it exactly.
+        """
+        tensors = blocks * self._prefactor[:, None, None, None]
+        return (self._symmetriser @ tensors.reshape(len(self._symmetriser), -1)).reshape(
+            tensors.shape
+        )
+
+
+def _symmetriser(rotations: np.ndarray, permutations: np.ndarray) -> np.ndarray:
+    """(9 n_atoms, 9 n_atoms) matrix that averages tensors over U → R U Rᵀ and R's permutation."""
+    n_atoms = permutations.shape[1]
+    matrix = np.zeros((n_atoms, 9, n_atoms, 9))
+    for rotation, permutation in zip(rotations, permutations, strict=True):
+        turn = np.kron(rotation, rotation)
+        for atom, image in enumerate(permutation):
+            matrix[image, :, atom] += turn
+    return matrix.reshape(9 * n_atoms, -1) / len(permutations)

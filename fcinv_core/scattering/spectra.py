@@ -65,7 +65,7 @@ class StructureFactors:
     def vectors(self, rows: slice, tensors: torch.Tensor) -> torch.Tensor:
         """(n, n_atoms, 3) with F_ν = Σ_κα vector·e; ``tensors`` are ⟨u u⟩ (n_atoms, 3, 3)."""
         momentum = self.momentum(rows)
-        exponent = 0.5 * torch.einsum("na,kab,nb->nk", momentum, tensors, momentum)
+        exponent = 0.5 * momentum_squares(momentum) @ tensors.reshape(self.n_atoms, 9).T
         phase = -2 * np.pi * (self._lattice_vectors[rows].reshape(-1, 3) @ self._positions.T)
         amplitude = self._strength * torch.exp(-exponent)
         return torch.polar(amplitude, torch.from_numpy(phase))[..., None] * momentum[:, None]
@@ -74,6 +74,11 @@ class StructureFactors:
         """Slices of rows whose temporary arrays stay within bounds."""
         step = max(1, BLOCK_BYTES // (bytes_per_sample * self.n_samples))
         return [slice(start, start + step) for start in range(0, self.n_rows, step)]
+
+
+def momentum_squares(momentum: torch.Tensor) -> torch.Tensor:
+    """Q_α Q_β of each momentum (n, 3), as (n, 9)."""
+    return (momentum[:, :, None] * momentum[:, None, :]).reshape(-1, 9)
 
 
 def mode_amplitudes(vectors: torch.Tensor, eigenvectors: torch.Tensor) -> torch.Tensor:
@@ -139,6 +144,7 @@ def spectra_with_jacobian(
     packed = couplings[:, first, second]
     kernels = torch.cat([kernel.pair_differences(), kernel.value], dim=1)
     n_terms = kernels.shape[1]
+    flat_slopes = tensor_slopes.reshape(-1, 9, n_par).transpose(0, 1).reshape(9, -1)
     value = kernel.value.new_empty((factors.n_rows, n_energy))
     jacobian = value.new_empty((factors.n_rows, n_energy, n_par))
     width = torch.empty_like(value)
@@ -155,9 +161,10 @@ def spectra_with_jacobian(
         torch.mul(products.real[..., None], coupled.real, out=terms[:, :n_pairs])
         terms[:, :n_pairs].addcmul_(products.imag[..., None], coupled.imag, value=-1)
         momentum = factors.momentum(rows)
-        exponent_slopes = 0.5 * torch.einsum("na,kabp,nb->nkp", momentum, tensor_slopes, momentum)
+        squares = momentum_squares(momentum)
+        exponent_slopes = 0.5 * (squares @ flat_slopes).reshape(len(index), -1, n_par)
         atom_share = (amplitudes.conj()[:, None] * by_atom).real * weights[..., None]
-        terms[:, n_pairs:] = -2 * torch.einsum("nkm,nkp->nmp", atom_share, exponent_slopes)
+        torch.matmul(-2 * atom_share.transpose(1, 2), exponent_slopes, out=terms[:, n_pairs:])
         gathered = kernels[index].reshape(n_rows, -1, n_energy).transpose(1, 2)
         jacobian[rows] = gathered @ terms.reshape(n_rows, -1, n_par)
         strength = (amplitudes.abs().square() * weights).reshape(n_rows, 1, -1)
