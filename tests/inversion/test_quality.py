@@ -1,0 +1,88 @@
+"""Judging a fit: deviance at low counts, empty slivers, structure in residuals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fcinv_core.inversion.problem import Expectation
+from fcinv_core.inversion.quality import (
+    FitQuality,
+    believed_exposure,
+    expected_counts,
+    expected_deviance,
+)
+from fcinv_core.inversion.stages import poisson_deviance
+
+
+@pytest.mark.parametrize("mean", [0.003, 0.1, 0.7, 1.0, 3.0, 20.0, 400.0, 5000.0])
+def test_expected_deviance_against_draws(mean):
+    n = 400_000
+    draws = np.random.default_rng(1).poisson(mean, n)
+    deviances = poisson_deviance(draws.astype(float), np.full(n, mean))
+    error = deviances.std() / np.sqrt(n)
+    assert expected_deviance(np.array([mean]))[0] == pytest.approx(
+        deviances.mean(), abs=4 * error + 2e-3 * deviances.mean()
+    )
+
+
+@pytest.fixture
+def drawn(problem, lattice, true_parameters):
+    """The problem with counts drawn from its own expectation, and that expectation."""
+    nuisance = np.array([2.3, 0.4, 0.0, 0.0])
+    expected = problem.expectation(lattice.state(true_parameters), nuisance)
+    means = expected_counts(problem, expected)
+    rng = np.random.default_rng(5)
+
+    def draw(factor=1.0):
+        problem.prepared.counts[problem.bins] = rng.poisson(means * factor)
+        return problem, expected
+
+    kept = problem.prepared.counts.copy()
+    yield draw
+    problem.prepared.counts[:] = kept
+
+
+def test_poisson_draws_are_a_good_fit(drawn):
+    quality = FitQuality.of(*drawn(), n_fitted=0)
+    spread = np.sqrt(2 / quality.n_bins)
+    assert quality.deviance_per_dof == pytest.approx(1, abs=5 * spread)
+    assert quality.pearson_per_dof == pytest.approx(1, abs=5 * spread)
+    assert abs(quality.correlation) < 5 / np.sqrt(quality.n_bins)
+    assert quality.explained > 0.95
+    assert quality.scatter < 1.3
+
+
+def test_excess_scatter_and_structure_are_told_apart(drawn):
+    rng = np.random.default_rng(6)
+    shape = drawn()[1].signal[drawn()[0].row].shape
+    scattered = FitQuality.of(*drawn(rng.lognormal(0, 1.0, shape)), n_fitted=0)
+    assert scattered.pearson_per_dof > 2
+    assert scattered.correlation < 0.3
+    wavy = 1 + 0.9 * np.sin(np.arange(shape[1]) / 6)
+    structured = FitQuality.of(*drawn(wavy), n_fitted=0)
+    assert structured.correlation > 0.3
+    assert structured.scatter > structured.pearson_per_dof
+
+
+def test_slivers_of_coverage_are_recognised_by_their_emptiness(drawn):
+    problem, expected = drawn()
+    means = expected_counts(problem, expected)
+    slivers = np.random.default_rng(2).random(means.shape) < 0.05
+    problem.prepared.counts[problem.bins] *= ~slivers
+    believed = believed_exposure(problem, expected)
+    used = problem.prepared.used[problem.bins]
+    clear = slivers & used & (means > 8)
+    assert clear.sum() > 5
+    assert (believed[clear] < 0.05).all()
+    counted = problem.prepared.counts[problem.bins] > 0
+    assert (believed[counted] == 1).all()
+    chance = used & ~counted & (means < 0.3)
+    assert (believed[chance] > 0.5).all()
+
+
+def test_a_model_that_explains_nothing_is_found_out(problem, prepared):
+    flat = Expectation(np.full(problem.counts.shape, problem.typical_signal), np.empty(0))
+    quality = FitQuality.of(problem, flat, n_fitted=1)
+    assert quality.explained < 0.1
+    assert quality.pearson_per_dof > 1.3

@@ -1,0 +1,74 @@
+"""Every comparison's gradient is the slope of its own cost, and counts reach the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fcinv_core.inversion.prior import FINAL, GUIDING, ForceConstantPrior
+from fcinv_core.inversion.refinement import Refinement
+from fcinv_core.inversion.stages import STAGES, Counts, poisson_deviance
+
+
+@pytest.mark.parametrize("stage", [*STAGES, Counts()], ids=lambda stage: stage.name)
+def test_gradient_is_the_slope_of_the_cost(stage, problem, lattice, true_parameters):
+    prior = ForceConstantPrior.around(lattice.basis, true_parameters, GUIDING)
+    refinement = Refinement(lattice, [problem], prior, lambda _: None)
+    point = refinement.starting_point(0.93 * true_parameters)
+    equations = refinement.evaluate(point, stage).equations
+    rng = np.random.default_rng(3)
+    for _ in range(4):
+        step = rng.normal(size=len(equations.gradient))
+        step[: len(true_parameters)] *= 0.02
+        step *= 1e-4
+        ahead = refinement.evaluate(point.moved(step), stage).equations.cost
+        behind = refinement.evaluate(point.moved(-step), stage).equations.cost
+        slope = equations.gradient @ step
+        assert (ahead - behind) / 2 == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+def test_fisher_information_is_the_mean_curvature_of_the_deviance(
+    problem, lattice, true_parameters
+):
+    """At counts equal to their expectation the Gauss-Newton matrix is the exact Hessian."""
+    prior = ForceConstantPrior.around(lattice.basis, true_parameters, FINAL)
+    refinement = Refinement(lattice, [problem], prior, lambda _: None)
+    point = refinement.starting_point(true_parameters)
+    expected = refinement.evaluate(point, Counts()).expectations[0]
+    problem.counts = problem.exposure * expected.signal
+    equations = refinement.evaluate(point, Counts()).equations
+    step = np.zeros(len(equations.gradient))
+    step[0] = 1e-3
+    ahead = refinement.evaluate(point.moved(step), Counts()).equations.gradient
+    behind = refinement.evaluate(point.moved(-step), Counts()).equations.gradient
+    measured = (ahead - behind) / 2e-3
+    scale = np.sqrt(np.diag(equations.curvature) * equations.curvature[0, 0])
+    assert np.abs(measured - equations.curvature[0]).max() < 2e-3 * scale.max()
+    assert np.all(np.abs(measured - equations.curvature[0]) < 5e-3 * scale)
+
+
+@pytest.mark.parametrize("factor", [0.45, 1.3])
+def test_staged_refinement_comes_back_from_afar(factor, problem, lattice, true_parameters):
+    """Optic lines up to 20 meV away at a width of 2.4 meV do not overlap with the measured."""
+    start = factor * true_parameters
+    prior = ForceConstantPrior.around(lattice.basis, start, GUIDING)
+    refinement = Refinement(lattice, [problem], prior, lambda _: None)
+    end = refinement.through(refinement.starting_point(start), STAGES, 10, 20)
+    assert 2 * end.equations.cost < 1.5 * (problem.exposure > 0).sum()
+
+
+def test_deviance_of_poisson_counts():
+    counts, means = np.array([0.0, 3.0, 5.5]), np.array([2.0, 3.0, 4.0])
+    expected = [4.0, 0.0, 2 * (5.5 * np.log(5.5 / 4) - 1.5)]
+    assert np.allclose(poisson_deviance(counts, means), expected)
+
+
+def test_prior_holds_what_it_says(lattice, true_parameters):
+    """Draws of the stated distribution have Mahalanobis distances of their dimension."""
+    prior = ForceConstantPrior.around(lattice.basis, true_parameters, FINAL)
+    draws = np.random.default_rng(0).multivariate_normal(prior.centre, prior.covariance, 2000)
+    distances = [2 * prior.penalty(draw)[0] for draw in draws]
+    n_par = len(true_parameters)
+    assert np.mean(distances) == pytest.approx(n_par, rel=5 * np.sqrt(2 / n_par / 2000))
+    softer, _ = prior.penalty(0.25 * true_parameters)
+    assert 2 * softer == pytest.approx(0.75**2, rel=0.01), "frequencies may halve freely"

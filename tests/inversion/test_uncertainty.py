@@ -1,0 +1,91 @@
+"""Covariance, what it says of energies, and what data leave open."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fcinv_core.inversion.dispersion import dispersion, high_symmetry_path
+from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
+from fcinv_core.inversion.uncertainty import Uncertainty
+
+
+@pytest.fixture(scope="module")
+def prior(lattice, true_parameters):
+    return ForceConstantPrior.around(lattice.basis, true_parameters, FINAL)
+
+
+def information(prior, seen, n_nuisances=4):
+    """Curvature of data that fix the prior's axes listed in ``seen`` and nothing else."""
+    widths = np.linalg.cholesky(prior.covariance)
+    axes = np.linalg.inv(widths).T[:, seen]
+    fisher = 1e4 * axes @ axes.T
+    curvature = np.eye(len(fisher) + n_nuisances)
+    curvature[: len(fisher), : len(fisher)] = fisher + prior.precision
+    return curvature
+
+
+def test_without_data_the_prior_stands(prior, lattice):
+    found = Uncertainty.at_optimum(information(prior, []), prior, lattice.basis, 1)
+    assert np.allclose(found.covariance, prior.covariance, rtol=1e-6, atol=1e-12)
+    n_par = lattice.basis.n_parameters
+    assert found.n_undetermined == n_par
+    assert f"{n_par} combinations" in found.undetermined[0]
+
+
+def test_what_data_do_not_see_is_counted_and_named(prior, lattice):
+    n_par = lattice.basis.n_parameters
+    seen = list(range(n_par - 1))
+    found = Uncertainty.at_optimum(information(prior, seen), prior, lattice.basis, 1)
+    assert found.n_undetermined == 1
+    assert lattice.basis.names[-1] in found.undetermined[0]
+    everything = Uncertainty.at_optimum(
+        information(prior, list(range(n_par))), prior, lattice.basis, 1
+    )
+    assert everything.undetermined == ()
+
+
+def test_nuisances_are_marginalised(prior, lattice):
+    curvature = information(prior, list(range(lattice.basis.n_parameters)))
+    alone = Uncertainty.at_optimum(curvature, prior, lattice.basis, 1)
+    coupled = curvature.copy()
+    strength = 0.6 * np.sqrt(curvature[0, 0])
+    coupled[0, -1] = coupled[-1, 0] = strength
+    together = Uncertainty.at_optimum(coupled, prior, lattice.basis, 1)
+    expected = np.linalg.inv(coupled)[: lattice.basis.n_parameters][:, : lattice.basis.n_parameters]
+    assert np.allclose(together.covariance, expected, rtol=1e-6, atol=1e-14)
+    assert together.covariance[0, 0] > alone.covariance[0, 0]
+
+
+def test_error_bars_of_energies_are_those_of_drawn_force_constants(
+    lattice, true_parameters, truth
+):
+    """Linear propagation against phonopy frequencies of random draws."""
+    basis = lattice.basis
+    rng = np.random.default_rng(4)
+    root = rng.normal(size=(basis.n_parameters, basis.n_parameters)) * 0.002
+    covariance = root @ root.T
+    bands = dispersion(basis, true_parameters, covariance)
+    high = bands.energy_mev.min(axis=1) > 5
+    points = np.flatnonzero(high)[::25]
+    draws = rng.multivariate_normal(true_parameters, covariance, 300)
+    energies = np.array(
+        [basis.force_constants(draw).frequencies(bands.q[points]) for draw in draws]
+    )
+    measured = energies.std(axis=0)
+    assert np.allclose(bands.energy_mev[points], truth.frequencies(bands.q[points]), atol=1e-6)
+    # sorted draws of nearly crossing branches repel: compare the total of each q point
+    total = np.sqrt((bands.sigma_mev[points] ** 2).sum(axis=1))
+    assert np.allclose(np.sqrt((measured**2).sum(axis=1)), total, rtol=0.25)
+    assert np.median(np.sqrt((measured**2).sum(axis=1)) / total) == pytest.approx(1, abs=0.06)
+
+
+def test_path_has_published_labels_and_ends(truth):
+    labels, points, distance = high_symmetry_path(truth.crystal)
+    names = [name for _, name in labels]
+    assert names[:3] == ["Γ", "X", "U"]
+    assert {"Γ", "X", "L", "W", "K", "U"} == set(names)
+    assert np.all(np.diff(distance) >= 0)
+    gamma_x = distance[labels[1][0]] - distance[labels[0][0]]
+    assert gamma_x == pytest.approx(2 * np.pi / 5.466163915731997, rel=1e-9)
+    assert np.allclose(points[labels[0][0]], 0)
