@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
 
 STEP_OVER_WIDTH = 1.3
-"""Largest energy change of a mode from one sample to the next, over the line's width σ.
+"""Largest energy change of a mode from one sample to the next, over the line's width.
 
-Midpoint sums of Gaussians spaced by s·σ ripple by 2 exp(-2π²/s²): 2e-5 at s = 1.3. What is left
-is the curvature of the bands inside a step, which falls as its square.
+Three-dimensional bins then err by about 1e-3 of the strongest intensity, and by 1e-2 at worst
+where a band is steep along one axis only.
 """
 
 LARGEST_STEP = 0.06
 """Reciprocal-lattice units of the primitive cell: structure factors vary inside a zone too."""
 
 _PROBES = 256
+
+_BIN_OVER_WIDTH = 6.0
+"""What the width of an energy bin is divided by: less than its √12 of a standard deviation would
+need, because the edges of a wide bin stay as sharp as the resolution."""
 
 
 def sample_counts(
@@ -50,7 +54,7 @@ def sample_counts(
     """
     centre = torch.tensor([0.5 * (energy_edges[0] + energy_edges[-1])], dtype=torch.float64)
     sigma = float(resolution.sigma(centre)[0])
-    width = np.hypot(sigma, np.diff(energy_edges).mean() / np.sqrt(12))
+    width = np.hypot(sigma, np.diff(energy_edges).mean() / _BIN_OVER_WIDTH)
     probes = np.random.default_rng(0).random((_PROBES, 3))
     reference = _energies(crystal, values, probes)
     counts = []
