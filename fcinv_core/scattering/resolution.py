@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,9 +24,10 @@ class EnergyResolution:
     fwhm_coefficients: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.fwhm_coefficients or self.fwhm_coefficients[0] <= 0:
+        finite = all(math.isfinite(coefficient) for coefficient in self.fwhm_coefficients)
+        if not finite or not self.fwhm_coefficients or self.fwhm_coefficients[0] <= 0:
             raise FcinvError(
-                f"energy resolution {self.fwhm_coefficients} is not positive at zero energy "
+                f"energy resolution {self.fwhm_coefficients} is no positive width at zero energy "
                 "transfer: give a full width at half maximum in meV above 0"
             )
 

@@ -97,8 +97,3 @@ def basis(force_constants):
         return made[name]
 
     return get
-
-
-@pytest.fixture(scope="session")
-def mantid_data():
-    return DATA / "mantid"
