@@ -17,7 +17,7 @@ STEP_OVER_WIDTH = 1.3
 """Largest energy change of a mode from one sample to the next, over the line's width.
 
 Three-dimensional bins then err by about 1e-3 of the strongest intensity, and by 1e-2 at worst
-where a band is steep along one axis only.
+where a band is steep along one axis only or one wide bin holds all energies.
 """
 
 LARGEST_STEP = 0.06
