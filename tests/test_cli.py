@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import phonopy
 import pytest
+from command_line import ROOT, one_error, run
 from fake_result import axis, fake_result, fit, histogram
 
 import fcinv_core
@@ -75,23 +76,6 @@ def invert(monkeypatch):
     stand_in = Inversion()
     monkeypatch.setattr(fcinv_core.inversion, "invert", stand_in, raising=False)
     return stand_in
-
-
-def one_error(capsys, arguments):
-    """The error line of a command that must fail with exit code 2."""
-    assert cli.main([str(a) for a in arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("Error: ") and captured.err.count("\n") == 1
-    return captured.err
-
-
-def process(arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "fcinv_core.cli", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, env=os.environ | environment,
-        cwd=os.path.dirname(os.path.dirname(fcinv_core.__file__)),
-    )  # fmt: skip
 
 
 def test_alone_it_says_what_to_do_next(capsys):
@@ -173,6 +157,9 @@ def test_distrust_is_exit_code_3_with_the_files_written(
         (FcinvError("nothing\nis measured"), "Error: nothing is measured\n"),
         (OSError(5, "Input/output error", "x.nxs"), "Error: x.nxs: Input/output error\n"),
         (MemoryError(), "Error: not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Error: not enough memory"),
+        (ValueError("operands could\nnot"), "Error: unexpected ValueError (operands could not)"),
+        (AssertionError(), "Error: unexpected AssertionError"),
     ],
 )
 def test_failures_inside_leave_no_output(
@@ -184,6 +171,19 @@ def test_failures_inside_leave_no_output(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_unforeseen_shows_its_traceback_when_asked(
+    capsys, invert, measured, structure, tmp_path, monkeypatch
+):
+    invert.error = ValueError("unforeseen")
+    arguments = ["invert", measured, "--structure", structure, "-o", tmp_path / "out"]
+    assert "FCINV_TRACEBACK=1" in one_error(capsys, arguments)
+    monkeypatch.setenv("FCINV_TRACEBACK", "1")
+    assert cli.main([str(a) for a in arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback") and "raise self.error" in "".join(lines)
+    assert lines[-1].startswith("Error: unexpected ValueError (unforeseen)")
+
+
 def test_interruption_is_quiet(capsys, invert, measured, structure, tmp_path):
     invert.error = KeyboardInterrupt()
     arguments = ["invert", measured, "--structure", structure, "-o", tmp_path / "out"]
@@ -193,7 +193,7 @@ def test_interruption_is_quiet(capsys, invert, measured, structure, tmp_path):
 
 def test_inspect_describes_and_draws(measured, tmp_path):
     picture = tmp_path / "picture.png"
-    done = process(["inspect", measured, "-o", picture])
+    done = run(["inspect", measured, "-o", picture])
     assert (done.returncode, done.stderr) == (0, "")
     assert "[H,0,0]" in done.stdout and "DeltaE" in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -203,7 +203,7 @@ def test_simulate_agrees_with_a_measurement_up_to_scale_and_background(mantid_fi
     """Counts of a virtual experiment, drawn from Euphonic's S(Q, E) and reduced by Mantid."""
     like, simulated = mantid_file("si_300K_HHL0_slice_clean.nxs"), tmp_path / "simulated.nxs"
     force_constants = DATA / "force_constants" / "Si_dft.yaml"
-    done = process(["simulate", "--force-constants", force_constants, "--like", like,
+    done = run(["simulate", "--force-constants", force_constants, "--like", like,
                     "--energy-fwhm", "2.4", "-o", simulated])  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert str(simulated) in done.stdout
@@ -226,7 +226,7 @@ def test_invert_recovers_the_force_constants_of_a_virtual_experiment(mantid_file
     truth = phonopy.load(DATA / "force_constants" / "Si_dft.yaml", log_level=0)
     start, out = tmp_path / "start.yaml", tmp_path / "out"
     ForceConstants.from_file(DATA / "force_constants" / "Si_dft.yaml").scaled(0.9025).save(start)
-    done = process(["invert", mantid_file("si_300K_HHL0_slice_clean.nxs"), "--structure",
+    done = run(["invert", mantid_file("si_300K_HHL0_slice_clean.nxs"), "--structure",
                     DATA / "structures" / "Si.cif", "--start", start,
                     "--energy-fwhm", "2.4", "-o", out])  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
@@ -241,13 +241,13 @@ def test_invert_recovers_the_force_constants_of_a_virtual_experiment(mantid_file
 
 
 def test_process_reports_bad_input(tmp_path):
-    done = process(["inspect", tmp_path / "nowhere.nxs"])
+    done = run(["inspect", tmp_path / "nowhere.nxs"])
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
 
 
 def test_old_locales_get_a_substitute_character(measured):
-    done = process(["inspect", measured], PYTHONIOENCODING="ascii")
+    done = run(["inspect", measured], PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -255,7 +255,7 @@ def test_closed_pipe_is_no_error(measured):
     command = f"{sys.executable} -m fcinv_core.cli inspect {measured} | true"
     done = subprocess.run(
         command, shell=True, capture_output=True, text=True,
-        cwd=os.path.dirname(os.path.dirname(fcinv_core.__file__)),
+        cwd=ROOT,
     )  # fmt: skip
     assert done.stderr == ""
 

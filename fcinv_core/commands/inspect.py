@@ -13,7 +13,7 @@ def add_to(commands: Any) -> None:
     """Add this command to the parser."""
     parser = commands.add_parser("inspect", help="what a file from Mantid's SaveMD holds")
     parser.add_argument("file", metavar="FILE", help="file from Mantid's SaveMD")
-    parser.add_argument("-o", dest="picture", metavar="PICTURE.png", type=Path)
+    parser.add_argument("-o", dest="picture", metavar="PICTURE.png", type=Path, help="draw it, too")
     parser.set_defaults(run=run)
 
 
@@ -25,10 +25,11 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     if options.picture is not None:
         check_output_file(options.picture)
     histogram = SQEHistogram.load(options.file)
+    if options.picture is not None:
+        inspection.picture(histogram, options.picture)
     print(inspection.describe(histogram))
     print()
     print(inspection.draw_text(histogram))
     if options.picture is not None:
-        inspection.picture(histogram, options.picture)
         print(f"\nPicture: {options.picture}")
     return 0

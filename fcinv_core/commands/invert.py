@@ -11,6 +11,9 @@ from fcinv_core.commands.terminal import progress_bar
 from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from fcinv_core.crystal import Crystal
     from fcinv_core.inversion import InversionResult
 
 NOT_TO_BE_TRUSTED = 3
@@ -30,25 +33,39 @@ def add_to(commands: Any) -> None:
         "--model", default="none", metavar="none", help="trained network; only 'none' so far"
     )
     parser.add_argument(
-        "--start", metavar="FILE", help="phonopy.yaml or FORCE_CONSTANTS to refine from"
+        "--start",
+        metavar="FILE",
+        help="phonopy.yaml or FORCE_CONSTANTS to refine from; default: the force field CHGNet",
     )
     parser.add_argument(
         "--temperature", type=not_negative, metavar="K", help="default: from the file"
     )
     parser.add_argument(
-        "--energy-fwhm", type=positive, metavar="MEV", help="energy resolution (FWHM)"
+        "--energy-fwhm",
+        type=positive,
+        metavar="MEV",
+        help="energy resolution (FWHM); default: 3 %% of the incident energy",
     )
     parser.add_argument(
-        "--supercell", nargs=3, type=count, metavar="N", help="default: at least 10 Å long"
+        "--supercell",
+        nargs=3,
+        type=count,
+        metavar="N",
+        help="default: that of --start or of a phonopy.yaml, else at least 10 Å long",
     )
     parser.add_argument(
-        "--cutoff", type=positive, metavar="ANGSTROM", help="range of the force constants"
+        "--cutoff",
+        type=positive,
+        metavar="ANGSTROM",
+        help="range of the force constants; default: all of the supercell",
     )
     parser.add_argument(
         "--no-refine", action="store_true", help="compare the start with the data, fit nothing"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("-o", dest="output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="kept in the result")
+    parser.add_argument(
+        "-o", dest="output", required=True, type=Path, metavar="DIR", help="folder for the result"
+    )
     parser.set_defaults(run=run)
 
 
@@ -70,6 +87,8 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     histograms = [SQEHistogram.load(path) for path in options.files]
     crystal = Crystal.from_file(options.structure, options.supercell)
     start = ForceConstants.from_file(options.start, crystal) if options.start else None
+    if start is not None and options.supercell is not None:
+        _check_supercell(start.crystal, crystal)
     with progress_bar(terminal) as progress:
         result = invert(
             histograms,
@@ -89,6 +108,27 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     print(summary(result))
     print("\nWritten:", *(f"  {path}" for path in written), sep="\n")
     return NOT_TO_BE_TRUSTED if result.verdict.trust == "no" else 0
+
+
+def _check_supercell(of_start: Crystal, asked_for: Crystal) -> None:
+    """Refuse a supercell that the starting force constants do not have."""
+    import numpy as np
+
+    from fcinv_core.crystal.force_constants import SAME_LATTICE
+
+    own, other = (
+        np.sort(np.linalg.norm(crystal.supercell_matrix @ crystal.lattice, axis=1))
+        for crystal in (of_start, asked_for)
+    )
+    if not np.allclose(own, other, rtol=SAME_LATTICE):
+        raise FcinvError(
+            f"--supercell is {_lengths(other)} and that of --start {_lengths(own)}: leave it out, "
+            "or start from other force constants"
+        )
+
+
+def _lengths(values: np.ndarray) -> str:
+    return " x ".join(f"{value:.4g}" for value in values) + " Å"
 
 
 def summary(result: InversionResult) -> str:

@@ -22,9 +22,19 @@ def add_to(commands: Any) -> None:
         "--temperature", type=not_negative, metavar="K", help="default: from the file"
     )
     parser.add_argument(
-        "--energy-fwhm", type=positive, metavar="MEV", help="energy resolution (FWHM)"
+        "--energy-fwhm",
+        type=positive,
+        metavar="MEV",
+        help="energy resolution (FWHM); default: 3 %% of the incident energy",
     )
-    parser.add_argument("-o", dest="output", required=True, type=Path, metavar="FILE")
+    parser.add_argument(
+        "-o",
+        dest="output",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="file for Mantid's LoadMD",
+    )
     parser.set_defaults(run=run)
 
 

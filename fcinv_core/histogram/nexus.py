@@ -11,9 +11,7 @@ Q conventions: ``QConvention`` says whether Q = ki - kf ("Inelastic") or kf - ki
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import uuid
 import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ import h5py
 import numpy as np
 
 from fcinv_core.errors import FcinvError
+from fcinv_core.files import write_whole
 from fcinv_core.histogram.axes import Axis
 from fcinv_core.histogram.experiment import ExperimentInfo
 from fcinv_core.histogram.model import SQEHistogram
@@ -62,14 +61,7 @@ def load(path: str | Path) -> SQEHistogram:
     try:
         with h5py.File(path, "r") as file:
             return _read(_entry(file, path), path)
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        ElementTree.ParseError,
-    ) as error:
+    except _DAMAGE as error:
         reason = str(error).strip("'\"") or type(error).__name__
         raise FcinvError(
             f"cannot read {path}: {reason}; the file is damaged or incomplete, save it again"
@@ -94,18 +86,7 @@ def save(histogram: SQEHistogram, path: str | Path) -> None:
             )
     # Built in memory and written in one go: the HDF5 library itself can crash the
     # process when the disk is full.
-    image = _image(lambda file: _write(file, histogram, path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as stream:
-            stream.write(image)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FcinvError(
-            f"cannot write {path}: {error.strerror or error}; check the folder, its permissions "
-            "and the space left"
-        ) from error
+    write_whole(path, _image(lambda file: _write(file, histogram, path)))
 
 
 def _entry(file: Any, path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fcinv_core.errors import FcinvError
+from fcinv_core.files import write_whole
 from fcinv_core.report.planes import axis_label
 
 if TYPE_CHECKING:
@@ -128,12 +130,9 @@ def picture(histogram: SQEHistogram, path: str | Path) -> None:
     title = f"{Path(histogram.source).name}{chart.averaged}\n(grey: not measured)"
     axes.set_title(title, fontsize="medium")
     figure.colorbar(mesh, ax=axes, label="signal (square-root scale)", extend="max")
-    try:
-        figure.savefig(path, format="png", dpi=150)
-    except OSError as error:
-        raise FcinvError(
-            f"cannot write {path}: {error.strerror or error}; check the folder and its permissions"
-        ) from error
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=150)
+    write_whole(path, image.getvalue())
 
 
 @dataclass(frozen=True)

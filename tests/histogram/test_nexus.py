@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from fcinv_core import files
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import Axis, ExperimentInfo, GoniometerAxis, SQEHistogram, nexus
 
@@ -393,7 +394,7 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
 
         return Full()
 
-    monkeypatch.setattr(nexus, "open", open_on_full_disk, raising=False)
+    monkeypatch.setattr(files, "open", open_on_full_disk, raising=False)
     with pytest.raises(FcinvError, match="cannot write .*No space left on device"):
         made_in_python().save(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.nxs"]
