@@ -28,6 +28,12 @@ POINTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def coarse_mesh(monkeypatch):
+    """A derivative is exact on any mesh: one of 4 to 6 points along each axis will do."""
+    monkeypatch.setattr("fcinv_core.scattering.displacements.MESH_LENGTH", 15.0)
+
+
 class Calculation:
     """Spectra of a basis at given Q, or averaged over bins around them."""
 
@@ -130,7 +136,7 @@ def test_jacobian_at_zero_temperature(basis, parameters):
     assert relative_deviation(found, expected) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["Si", "Al", "ZnO"])
+@pytest.mark.parametrize("name", ["Si", "MgO", "ZnO"])
 def test_displacements(name, basis, parameters):
     calculation = Calculation(basis(name), POINTS["general"][:1])
     values = parameters(name)
