@@ -88,9 +88,11 @@ class PlaneView:
             # Bins without a known exposure (a background was subtracted) are shown as well.
             weights = fit.measured.covered.astype(float)
         variance = np.where(weights > 0, fit.measured.variance, 0.0)
-        # (n - μ)/√μ of several bins together: √μ is the weight of each.
-        expected = np.where(fit.used, np.maximum(weights * fit.simulated.signal, _TINY), 0.0)
-        pulls = np.where(fit.used, fit.residual, 0.0) * np.sqrt(expected)
+        # (n - μ)/√μ of several bins together: √μ is the weight of each. Bins that the fit came
+        # to disbelieve have no residual.
+        judged = fit.used & np.isfinite(fit.residual)
+        expected = np.where(judged, np.maximum(weights * fit.simulated.signal, _TINY), 0.0)
+        pulls = np.where(judged, fit.residual, 0.0) * np.sqrt(expected)
         return cls(
             plane=plane,
             measured=_mean(plane, fit.measured.signal, weights),
