@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fcinv_core.errors import FcinvError
@@ -107,6 +107,8 @@ squares_mev2 = st.floats(-50.0, 50.0)
 
 @settings(max_examples=200, deadline=None)
 @given(square=squares_mev2, step=st.floats(1e-6, 1e-2))
+@example(square=MINIMUM_ENERGY_MEV**2, step=1e-4)
+@example(square=MINIMUM_ENERGY_MEV**2, step=1e-6)
 def test_continued_energy_is_smooth(square, step):
     """Positive, increasing, and nowhere farther from its tangent than its curvature allows."""
     around = torch.tensor([square - step, square, square + step], dtype=torch.float64)
