@@ -36,8 +36,11 @@ COARSE_ROWS = 150
 COARSE_STEP = 2.0
 """Their sampling, in place of `STEP_OVER_WIDTH`."""
 
-STIFFNESS_SCAN = (1.0, 0.7, 1.3, 1.7, 2.2, 2.8)
+STIFFNESS_SCAN = (0.5, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.2)
 """Factors on the starting force constants. Universal force fields are too soft."""
+
+ATTEMPTS = 4
+"""Starts that are refined: those whose cumulative spectra fit best as they are."""
 
 GOOD_START = 1.6
 """Deviance per degree of freedom on the coarse problem that ends the scan."""
@@ -45,6 +48,7 @@ GOOD_START = 1.6
 SAME_START = 0.01
 """So do two attempts that end at the same deviance, to this relative difference."""
 
+_ADJUSTING_ITERATIONS = 3
 _LEADING_ITERATIONS, _COARSE_ITERATIONS, _FINE_ITERATIONS, _LAST_ITERATIONS = 8, 10, 15, 6
 
 Progress = Callable[[str, float], None]
@@ -224,7 +228,7 @@ def _scan_stiffness(
         HistogramProblem(item, lattice, initial, COARSE_STEP, COARSE_ROWS) for item in prepared
     ]
     attempts: list[tuple[float, np.ndarray, np.ndarray]] = []
-    for factor in STIFFNESS_SCAN:
+    for factor in _likely_stiffnesses(lattice, problems, initial, clock)[:ATTEMPTS]:
         prior = ForceConstantPrior.around(lattice.basis, factor * initial, GUIDING)
         refinement = Refinement(lattice, problems, prior, clock.tick)
         begin = refinement.starting_point(factor * initial)
@@ -236,6 +240,21 @@ def _scan_stiffness(
         if attempts[0][0] < GOOD_START or agree:
             break
     return attempts[0][1:]
+
+
+def _likely_stiffnesses(
+    lattice: Lattice, problems: Sequence[HistogramProblem], initial: np.ndarray, clock: _Clock
+) -> list[float]:
+    """`STIFFNESS_SCAN` in the order of misfit, with only scale and background adjusted."""
+    if not any(problem.prepared.has_spectra for problem in problems):
+        return sorted(STIFFNESS_SCAN, key=lambda factor: abs(np.log(factor)))
+    refinement = Refinement(lattice, problems, None, clock.tick)
+    misfits = {}
+    for factor in STIFFNESS_SCAN:
+        guess = refinement.starting_point(factor * initial)
+        end = refinement.minimise(guess, STAGES[0], _ADJUSTING_ITERATIONS, guess)
+        misfits[factor] = end.equations.cost
+    return sorted(misfits, key=lambda factor: misfits[factor])
 
 
 def _refine_on_counts(
@@ -302,10 +321,15 @@ def _fit(
         ),
         "background_slope": Estimate(values[2] * per_mev, sigmas[2] * per_mev, "signal/meV"),
         "resolution_scale": Estimate(width, width * sigmas[3]),
+        "q_spread_scale": Estimate(1 + values[4], sigmas[4]),
     }
     fwhm = prepared.resolution.fwhm_coefficients[0]
     model = ForwardModel(
-        force_constants.crystal, histogram, prepared.temperature, float(fwhm * width)
+        force_constants.crystal,
+        histogram,
+        prepared.temperature,
+        float(fwhm * width),
+        float(1 + values[4]),
     )
     signal = histogram.spectra(np.asarray(model(force_constants)))
     signal = histogram.from_spectra(scale * signal + problem.background(values))

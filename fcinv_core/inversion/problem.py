@@ -20,8 +20,12 @@ from fcinv_core.scattering.spectra import StructureFactors, spectra, spectra_wit
 if TYPE_CHECKING:
     from fcinv_core.crystal import ForceConstantBasis
 
-NUISANCES = ("scale", "background", "background_slope", "resolution_scale")
-"""Fitted along for each histogram. Scale and resolution scale are fitted as logarithms."""
+NUISANCES = ("scale", "background", "background_slope", "resolution_scale", "q_spread_scale")
+"""Fitted along for each histogram. Scale and resolution scale are fitted as logarithms, the
+spread of Q as its difference from 1: events do not fill the volume of a bin evenly."""
+
+SPREAD_STEP = 0.06
+"""Relative narrowing of the bins from which the effect of the spread of Q is taken."""
 
 
 class LatticeState:
@@ -83,9 +87,9 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Expectation:
-    """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_par + 4).
+    """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_par + 5).
 
-    The last four columns belong to `NUISANCES`.
+    The last columns belong to `NUISANCES`.
     """
 
     signal: np.ndarray
@@ -109,7 +113,9 @@ class HistogramProblem:
     step_over_width
         See `sample_counts`.
     largest_rows
-        Use at most about this many rows, those with the most counts; all when left out.
+        Use at most about this many rows, those with the most counts; all when left out. A
+        part of the rows leads to the right valley, where the spread of Q does not matter yet:
+        it is kept at that of the bins.
     """
 
     def __init__(
@@ -142,6 +148,18 @@ class HistogramProblem:
         self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), 1.0)
         self._factors = StructureFactors(crystal, sampling)
         self._dynamical = DynamicalBasis(lattice.basis, sampling.q_points)
+        self._narrow: tuple[StructureFactors, DynamicalBasis] | None = None
+        if largest_rows is None:
+            narrow = BinSampling.from_bins(
+                prepared.centres[self.bins],
+                (1 - SPREAD_STEP) * prepared.bin_vectors,
+                counts,
+                crystal.point_group_rotations,
+            )
+            self._narrow = (
+                StructureFactors(crystal, narrow),
+                DynamicalBasis(lattice.basis, narrow.q_points),
+            )
         self._edges = torch.from_numpy(prepared.edges)
         energies = prepared.energies
         middle, half = 0.5 * (energies[0] + energies[-1]), 0.5 * (energies[-1] - energies[0])
@@ -183,8 +201,8 @@ class HistogramProblem:
         Parameters
         ----------
         nuisance
-            (4,): log scale, background and slope in units of ``typical_signal`` (the slope over
-            half the energy range), log resolution scale.
+            (5,): log scale, background and slope in units of ``typical_signal`` (the slope over
+            half the energy range), log resolution scale, relative change of the spread of Q.
         """
         modes = self._dynamical.modes(state.parameters)
         result = spectra_with_jacobian(
@@ -196,7 +214,8 @@ class HistogramProblem:
             self._dynamical.in_mode_basis(modes),
         )
         scale = np.exp(nuisance[0])
-        value = scale * result.spectra.numpy()
+        by_spread = self._by_spread(state, nuisance, result.spectra)
+        value = scale * (result.spectra.numpy() + nuisance[4] * by_spread)
         n_par = result.parameters.shape[-1]
         jacobian = np.empty((*value.shape, n_par + len(NUISANCES)))
         np.multiply(result.parameters.numpy(), scale, out=jacobian[..., :n_par])
@@ -204,7 +223,20 @@ class HistogramProblem:
         jacobian[..., n_par + 1] = self.typical_signal
         jacobian[..., n_par + 2] = self.typical_signal * self.relative_energy
         jacobian[..., n_par + 3] = scale * result.resolution.numpy()
+        jacobian[..., n_par + 4] = scale * by_spread
         return Expectation(value + self.background(nuisance), jacobian)
+
+    def _by_spread(
+        self, state: LatticeState, nuisance: np.ndarray, spread: torch.Tensor
+    ) -> np.ndarray:
+        """Derivative of the spectra by the relative spread of Q; 0 where it is not fitted."""
+        if self._narrow is None:
+            return np.zeros(tuple(spread.shape))
+        factors, dynamical = self._narrow
+        modes = dynamical.modes(state.parameters)
+        kernel = self._kernel(modes, float(np.exp(nuisance[3])))
+        tensors = state.tensors(self.prepared.temperature)
+        return (spread - spectra(factors, modes, kernel, tensors)).numpy() / SPREAD_STEP
 
     def background(self, nuisance: np.ndarray) -> np.ndarray:
         """(n_energy,) in signal units."""

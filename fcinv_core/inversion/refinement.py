@@ -16,12 +16,19 @@ from fcinv_core.inversion.problem import (
 )
 from fcinv_core.inversion.stages import Counts, NormalEquations, Stage
 
-NUISANCE_SIGMA = np.array([np.inf, np.inf, 1.0, 0.2])
+NUISANCE_SIGMA = np.array([np.inf, np.inf, 1.0, 0.2, 0.05])
 """Prior widths of `NUISANCES`: scale and background free, the slope no larger than the signal,
-the resolution known to 20 %."""
+the resolution known to 20 %, the spread of Q inside bins to 5 %."""
+
+LEADING_SIGMA = np.array([0.5, 0.3, 0.2, 0.1, 0.05])
+"""The same around the first guess while the stages lead the way: else a model whose lines are
+nowhere near those measured makes peace by becoming all background."""
 
 CONVERGED = 0.02
 """A step that would lower the cost (half a deviance) by less than this is not worth taking."""
+
+QUIET_SHARE = 0.2
+"""Share of bins that are taken to hold nothing but background, to begin with."""
 
 LARGEST_LOGARITHM_STEP = 0.7
 """Scale and resolution change by at most a factor of two in one step."""
@@ -39,14 +46,14 @@ class Point:
     parameters
         (n_par,) eV/Å².
     nuisances
-        (n_histograms, 4), see `HistogramProblem.expectation`.
+        (n_histograms, 5), see `HistogramProblem.expectation`.
     """
 
     parameters: np.ndarray
     nuisances: np.ndarray
 
     def moved(self, step: np.ndarray) -> Point:
-        """The point after ``step`` (n_par + 4 n_histograms,)."""
+        """The point after ``step`` (n_par + 5 n_histograms,)."""
         n_par = len(self.parameters)
         return Point(
             self.parameters + step[:n_par],
@@ -92,7 +99,7 @@ class Refinement:
         self._monitor = monitor
 
     def starting_point(self, parameters: np.ndarray, known: Point | None = None) -> Point:
-        """Scale and background of each histogram by linear least squares.
+        """First guess of scale and background of each histogram.
 
         Those of histograms with spectra are taken from ``known`` if that is given.
         """
@@ -106,8 +113,8 @@ class Refinement:
                 nuisances[number, :2] = _scale_and_background(problem, simulated)
         return Point(parameters, nuisances)
 
-    def evaluate(self, point: Point, stage: Stage) -> Evaluation:
-        """Normal equations at a point."""
+    def evaluate(self, point: Point, stage: Stage, guess: Point | None = None) -> Evaluation:
+        """Normal equations at a point; nuisances are held near those of ``guess`` if given."""
         n_par, n_nuisance = len(point.parameters), len(NUISANCES)
         size = n_par + point.nuisances.size
         gradient, curvature, cost = np.zeros(size), np.zeros((size, size)), 0.0
@@ -126,10 +133,11 @@ class Refinement:
             cost += part.cost
             gradient[index] += part.gradient
             curvature[np.ix_(index, index)] += part.curvature
-            weak = NUISANCE_SIGMA**-2.0
+            weak = (NUISANCE_SIGMA if guess is None else LEADING_SIGMA) ** -2.0
+            offset = nuisance if guess is None else nuisance - guess.nuisances[number]
             own = index[n_par:]
-            cost += 0.5 * float(nuisance @ (weak * nuisance))
-            gradient[own] += weak * nuisance
+            cost += 0.5 * float(offset @ (weak * offset))
+            gradient[own] += weak * offset
             curvature[own, own] += weak
         if self.prior is None:
             gradient[:n_par] = 0.0
@@ -143,23 +151,26 @@ class Refinement:
             curvature[:n_par, :n_par] += self.prior.precision
         return Evaluation(point, NormalEquations(cost, gradient, curvature), tuple(expectations))
 
-    def minimise(self, start: Point, stage: Stage, max_iterations: int) -> Evaluation:
+    def minimise(
+        self, start: Point, stage: Stage, max_iterations: int, guess: Point | None = None
+    ) -> Evaluation:
         """Levenberg-Marquardt with damping in units of the curvature's diagonal.
 
         Marquardt, J. Soc. Ind. Appl. Math. 11, 431 (1963).
         """
-        current = self.evaluate(start, stage)
+        current = self.evaluate(start, stage, guess)
         damping = 1e-3
         for _ in range(max_iterations):
             self._monitor(stage.name)
             equations = current.equations
             step = _damped_step(equations, damping)
-            logarithms = step[len(start.parameters) :].reshape(-1, len(NUISANCES))[:, [0, 3]]
-            step /= max(1.0, np.abs(logarithms).max() / LARGEST_LOGARITHM_STEP)
+            while self._largest_logarithm(step) > LARGEST_LOGARITHM_STEP:
+                damping *= 10
+                step = _damped_step(equations, damping)
             predicted = -float(step @ equations.gradient) / 2
             if predicted < CONVERGED:
                 break
-            trial = self.evaluate(current.point.moved(step), stage)
+            trial = self.evaluate(current.point.moved(step), stage, guess)
             if np.isfinite(trial.equations.cost) and trial.equations.cost < equations.cost:
                 current, damping = trial, max(damping / 10, 1e-9)
             else:
@@ -168,6 +179,11 @@ class Refinement:
                     break
         return current
 
+    def _largest_logarithm(self, step: np.ndarray) -> float:
+        """Largest change of a logarithm (scale, resolution) in a step."""
+        nuisances = step[-len(self.problems) * len(NUISANCES) :].reshape(-1, len(NUISANCES))
+        return float(np.abs(nuisances[:, [0, 3]]).max())
+
     def through(
         self, start: Point, stages: Sequence[Stage], iterations: int, last_iterations: int
     ) -> Evaluation:
@@ -175,7 +191,7 @@ class Refinement:
         point = start
         for stage in stages:
             if any(problem.prepared.has_spectra for problem in self.problems):
-                point = self.minimise(point, stage, iterations).point
+                point = self.minimise(point, stage, iterations, guess=start).point
         point = self.starting_point(point.parameters, known=point)
         return self.minimise(point, Counts(), last_iterations)
 
@@ -190,17 +206,13 @@ def _damped_step(equations: NormalEquations, damping: float) -> np.ndarray:
 
 
 def _scale_and_background(problem: HistogramProblem, simulated: np.ndarray) -> np.ndarray:
-    """(log scale, background in typical signals) that fit ``simulated`` spectra best."""
+    """(log scale, background in typical signals) from a quiet level and the total intensity.
+
+    Least squares would put everything into the background while lines do not overlap.
+    """
     used = problem.exposure > 0
     exposure, typical = problem.exposure[used], problem.typical_signal
-    signal = problem.counts[used] / exposure
-    model = simulated[used]
-    # constant weights: bins where a wrong model predicts nothing must not decide
-    columns = np.stack([model, np.full_like(model, typical)], axis=1)
-    weighted = columns * exposure[:, None]
-    solution = np.linalg.lstsq(weighted.T @ columns, weighted.T @ signal, rcond=1e-12)[0]
-    mean = float((exposure * model).sum() / exposure.sum())
-    smallest = 0.1 * typical / mean
-    scale = max(float(solution[0]), smallest)
-    background = max((typical - scale * mean) / typical, 0.0)
-    return np.array([np.log(scale), background])
+    background = float(np.quantile(problem.counts[used] / exposure, QUIET_SHARE))
+    background = min(background, 0.9 * typical)
+    mean = float((exposure * simulated[used]).sum() / exposure.sum())
+    return np.array([np.log((typical - background) / max(mean, 1e-300)), background / typical])

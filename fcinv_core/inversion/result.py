@@ -51,7 +51,7 @@ class HistogramFit:
     nuisance
         ``scale`` (measured signal per mbarn/meV and primitive cell), ``background``
         (signal units, at the middle of the energy range), ``background_slope`` (signal
-        units per meV) and ``resolution_scale`` (dimensionless).
+        units per meV), ``resolution_scale`` and ``q_spread_scale`` (dimensionless).
     deviance_per_dof
         Poisson deviance over its expectation under the fitted model, per degree of freedom.
     pearson_per_dof

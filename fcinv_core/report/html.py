@@ -35,6 +35,7 @@ NUISANCES = (
     ("background", "Background"),
     ("background_slope", "Background slope"),
     ("resolution_scale", "Resolution scale"),
+    ("q_spread_scale", "Spread of Q in a bin"),
 )
 """Keys of ``HistogramFit.nuisance`` with their names, in the order they are shown."""
 

@@ -103,6 +103,8 @@ class ForwardModel:
         K; the histogram's log when left out.
     energy_fwhm
         Resolution in meV, full width at half maximum; 3 % of the incident energy when left out.
+    q_spread_scale
+        Extent in Q over which a bin averages, relative to the bin: events need not fill it.
 
     Examples
     --------
@@ -116,12 +118,14 @@ class ForwardModel:
         histogram: SQEHistogram,
         temperature: float | None = None,
         energy_fwhm: float | None = None,
+        q_spread_scale: float = 1.0,
     ) -> None:
         self.crystal = crystal
         self.histogram = histogram
         self.temperature = assumed_temperature(histogram, temperature)
         self.resolution = assumed_resolution(histogram, energy_fwhm)
         self._centres, self._bin_vectors, self._edges = bins_in_crystal(histogram, crystal)
+        self._bin_vectors = q_spread_scale * self._bin_vectors
         self._measured = histogram.spectra(histogram.covered).any(axis=1)
         self._displacements = Displacements(crystal)
         self._mesh_sum = FourierSum(crystal, self._displacements.q_points)

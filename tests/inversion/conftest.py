@@ -53,7 +53,7 @@ def prepared(load, truth):
 
 @pytest.fixture
 def problem(prepared, lattice, true_parameters):
-    return HistogramProblem(prepared, lattice, true_parameters, 4.0)
+    return HistogramProblem(prepared, lattice, true_parameters, 3.0)
 
 
 @pytest.fixture(scope="session")

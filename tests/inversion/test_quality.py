@@ -29,7 +29,7 @@ def test_expected_deviance_against_draws(mean):
 @pytest.fixture
 def drawn(problem, lattice, true_parameters):
     """The problem with counts drawn from its own expectation, and that expectation."""
-    nuisance = np.array([2.3, 0.4, 0.0, 0.0])
+    nuisance = np.array([2.3, 0.4, 0.0, 0.0, 0.0])
     expected = problem.expectation(lattice.state(true_parameters), nuisance)
     means = expected_counts(problem, expected)
     rng = np.random.default_rng(5)

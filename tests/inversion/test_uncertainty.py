@@ -48,18 +48,19 @@ def test_what_data_do_not_see_is_counted_and_named(prior, lattice):
 def test_nuisances_are_marginalised(prior, lattice):
     curvature = information(prior, list(range(lattice.basis.n_parameters)))
     alone = Uncertainty.at_optimum(curvature, prior, lattice.basis, 1)
+    n_par = lattice.basis.n_parameters
+    direction = np.random.default_rng(1).normal(size=n_par)
+    direction *= 0.6 / np.linalg.norm(direction)
     coupled = curvature.copy()
-    strength = 0.6 * np.sqrt(curvature[0, 0])
-    coupled[0, -1] = coupled[-1, 0] = strength
+    coupled[:n_par, -1] = np.linalg.cholesky(curvature[:n_par, :n_par]) @ direction
+    coupled[-1, :n_par] = coupled[:n_par, -1]
     together = Uncertainty.at_optimum(coupled, prior, lattice.basis, 1)
-    expected = np.linalg.inv(coupled)[: lattice.basis.n_parameters][:, : lattice.basis.n_parameters]
+    expected = np.linalg.inv(coupled)[:n_par, :n_par]
     assert np.allclose(together.covariance, expected, rtol=1e-6, atol=1e-14)
-    assert together.covariance[0, 0] > alone.covariance[0, 0]
+    assert np.trace(together.covariance) > np.trace(alone.covariance)
 
 
-def test_error_bars_of_energies_are_those_of_drawn_force_constants(
-    lattice, true_parameters, truth
-):
+def test_error_bars_of_energies_are_those_of_drawn_force_constants(lattice, true_parameters, truth):
     """Linear propagation against phonopy frequencies of random draws."""
     basis = lattice.basis
     rng = np.random.default_rng(4)
