@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -365,8 +366,8 @@ def _notes(
                 "near the zone centre are not to be trusted",
             )
         )
-    runs = [run for histogram in histograms for run in set(histogram.run_numbers)]
-    shared = len(runs) - len(set(runs))
+    runs = Counter(run for histogram in histograms for run in set(histogram.run_numbers))
+    shared = sum(count > 1 for count in runs.values())
     if shared:
         notes.append(
             (
