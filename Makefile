@@ -7,7 +7,7 @@ DOCS_INSTALLED := .venv/.docs-installed
 BOUNDED := OMP_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test lint format docs bench clean
 
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make format let ruff format the sources"
 	@echo "make docs   build the documentation in docs/_build/html"
+	@echo "make bench  compare times with those of other codes (a minute)"
 
 .venv: $(INSTALLED)
 
@@ -54,6 +55,9 @@ format: $(INSTALLED)
 docs: $(DOCS_INSTALLED)
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "Documentation: $(CURDIR)/docs/_build/html/index.html"
+
+bench: $(INSTALLED)
+	@$(BOUNDED) $(BIN)/python -m pytest -q tests/benchmarks
 
 clean:
 	rm -rf build dist docs/_build demo-result

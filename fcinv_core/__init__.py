@@ -7,6 +7,7 @@ Mantid imports every plugin file at start-up.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from fcinv_core.scattering import ForwardModel
 
 __version__ = "0.1.0"
+
+# Threads that wait by spinning make torch tens of times slower on a machine that is busy with
+# other work. libgomp reads this when torch loads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
     "Axis": "histogram",

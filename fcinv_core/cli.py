@@ -103,10 +103,8 @@ def _parser() -> argparse.ArgumentParser:
 def _bound_threads() -> None:
     """Bound the threads of torch and NumPy, unless the environment says otherwise.
 
-    Both read it when they are first imported, which is after this. Waiting threads sleep:
-    where others use the same cores, spinning ones nearly double the time that is spent.
+    Both read it when they are first imported, which is after this.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", str(min(os.cpu_count() or 1, MOST_THREADS)))
 
 
