@@ -4,7 +4,8 @@ THREADS ?= 2
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DOCS_INSTALLED := .venv/.docs-installed
-BOUNDED := OMP_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS)
+# As the command line does: torch may use several threads, NumPy's small products gain nothing.
+BOUNDED := OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: help demo test lint format docs bench clean

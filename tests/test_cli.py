@@ -272,10 +272,13 @@ def test_libraries_are_kept_off_standard_error(capfd):
 
 
 @pytest.mark.parametrize("given", [None, "3"])
-def test_threads_are_bounded_unless_told(monkeypatch, capsys, given):
+def test_threads_are_bounded_unless_told(monkeypatch, given):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if given is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+        if given is not None:
+            monkeypatch.setenv(name, given)
     cli.main([])
-    assert os.environ["OMP_NUM_THREADS"] == (given or str(cli.MOST_THREADS))
+    expected = [given, given] if given else [str(cli.MOST_THREADS), "1"]
+    assert [os.environ[name] for name in names] == expected
