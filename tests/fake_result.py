@@ -63,6 +63,7 @@ def fit(axes, seed=0, source="si_slice.nxs"):
         "background": Estimate(0.30, 0.02, "signal"),
         "background_slope": Estimate(0.0, float("nan"), "1/meV"),
         "resolution_scale": Estimate(1.08, 0.011),
+        "q_spread_scale": Estimate(0.97, 0.02),
     }
     return HistogramFit(
         measured=histogram(axes, signal),

@@ -55,7 +55,8 @@ def test_document_has_every_key_of_the_contract(result):
     assert document["deviance_per_dof"] == 1.03
     assert document["nuisance"]["scale"] == {"value": 1.234e-4, "sigma": 2.1e-6, "unit": ""}
     assert set(document["nuisance"]) == {
-        "scale", "background", "background_slope", "resolution_scale", "workspaces",
+        "scale", "background", "background_slope", "resolution_scale", "q_spread_scale",
+        "workspaces",
     }  # fmt: skip
     second = document["nuisance"]["workspaces"][1]
     assert second["file"] == "second.nxs"
