@@ -43,7 +43,17 @@ setup(
     ],
     extras_require={
         "forcefields": ["chgnet>=0.4"],
-        "test": ["pytest>=8", "hypothesis>=6", "euphonic>=2.1", "ruff", "mypy", "types-PyYAML"],
+        # ResINS may change its interface with every 0.x.
+        "instruments": ["resins>=0.1,<0.2"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "euphonic>=2.1",
+            "resins>=0.1,<0.2",
+            "ruff",
+            "mypy",
+            "types-PyYAML",
+        ],
         "docs": ["sphinx>=7", "myst-parser>=3", "furo"],
     },
     entry_points={"console_scripts": ["fcinv = fcinv_core.cli:main"]},

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fcinv_core.commands.options import count, not_negative, positive
+from fcinv_core.commands.options import add_measurement_options, count, positive
 from fcinv_core.commands.terminal import progress_bar
 from fcinv_core.errors import FcinvError
 
@@ -37,15 +37,7 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         help="phonopy.yaml or FORCE_CONSTANTS to refine from; default: the force field CHGNet",
     )
-    parser.add_argument(
-        "--temperature", type=not_negative, metavar="K", help="default: from the file"
-    )
-    parser.add_argument(
-        "--energy-fwhm",
-        type=positive,
-        metavar="MEV",
-        help="energy resolution (FWHM); default: 3 %% of the incident energy",
-    )
+    add_measurement_options(parser)
     parser.add_argument(
         "--supercell",
         nargs=3,

@@ -1,4 +1,4 @@
-"""Kinds of command-line values, and checks that come before any long work."""
+"""Options that commands share, kinds of values, and checks that come before any long work."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ def count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
+
+
+def add_measurement_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be told about a measurement: ``--temperature``, ``--energy-fwhm``."""
+    parser.add_argument(
+        "--temperature", type=not_negative, metavar="K", help="default: from the file"
+    )
+    parser.add_argument(
+        "--energy-fwhm",
+        type=positive,
+        metavar="MEV",
+        help="energy resolution (FWHM); default: 3 %% of the incident energy",
+    )
 
 
 def check_output_file(path: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, TextIO
 
-from fcinv_core.commands.options import check_output_file, not_negative, positive
+from fcinv_core.commands.options import add_measurement_options, check_output_file
 
 
 def add_to(commands: Any) -> None:
@@ -18,15 +18,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--like", required=True, metavar="FILE", help="file from Mantid's SaveMD with the bins"
     )
-    parser.add_argument(
-        "--temperature", type=not_negative, metavar="K", help="default: from the file"
-    )
-    parser.add_argument(
-        "--energy-fwhm",
-        type=positive,
-        metavar="MEV",
-        help="energy resolution (FWHM); default: 3 %% of the incident energy",
-    )
+    add_measurement_options(parser)
     parser.add_argument(
         "-o",
         dest="output",

@@ -204,7 +204,7 @@ def invert(
             "cutoff_angstrom": cutoff,
             "supercell_matrix": start.crystal.supercell_matrix.tolist(),
             "temperature_k": [item.temperature for item in prepared],
-            "energy_fwhm_mev": [item.resolution.fwhm_coefficients[0] for item in prepared],
+            "energy_fwhm_mev": [item.resolution.elastic_fwhm for item in prepared],
             "prior": vars(FINAL),
         },
         inputs=tuple(_input_record(name) for name in names),
@@ -324,7 +324,7 @@ def _fit(
         "resolution_scale": Estimate(width, width * sigmas[3]),
         "q_spread_scale": Estimate(1 + values[4], sigmas[4]),
     }
-    fwhm = prepared.resolution.fwhm_coefficients[0]
+    fwhm = prepared.resolution.elastic_fwhm
     model = ForwardModel(
         force_constants.crystal,
         histogram,

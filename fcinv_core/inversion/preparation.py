@@ -127,7 +127,7 @@ def _energies_in_range(
     edges: np.ndarray, resolution: EnergyResolution, incident_energy: float | None
 ) -> np.ndarray:
     """(1, n_energy) bool: away from the elastic line and from the end of the range."""
-    away = _distance_from_elastic(edges) >= ELASTIC_CUTOFF * resolution.fwhm_coefficients[0]
+    away = _distance_from_elastic(edges) >= ELASTIC_CUTOFF * resolution.elastic_fwhm
     if incident_energy is not None:
         away &= edges[1:] <= LARGEST_ENERGY * incident_energy
     return away[None]
@@ -154,5 +154,5 @@ def _near_bragg(
     for shift in np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3):
         along = (nearest + shift - centres) @ to_bin.T
         inside |= (np.abs(along) <= 0.5 + 1e-6).all(axis=1)
-    low = _distance_from_elastic(edges) < BRAGG_CUTOFF * resolution.fwhm_coefficients[0]
+    low = _distance_from_elastic(edges) < BRAGG_CUTOFF * resolution.elastic_fwhm
     return inside[:, None] & low[None]

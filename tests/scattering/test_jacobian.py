@@ -14,7 +14,7 @@ from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.spectra import StructureFactors, spectra, spectra_with_jacobian
 
 TEMPERATURE = 300.0
-RESOLUTION = EnergyResolution((2.4, -0.01))
+RESOLUTION = EnergyResolution.polynomial((2.4, -0.01))
 EDGES = torch.linspace(-40, 80, 61, dtype=torch.float64)
 POINTS = {
     "general": np.random.default_rng(5).uniform(-4, 4, (6, 3)),

@@ -146,7 +146,7 @@ def test_divided_differences_of_the_square_root(first, gap):
 
 
 def test_resolution_polynomial_and_its_derivative():
-    resolution = EnergyResolution((2.0, -0.02, 1e-4))
+    resolution = EnergyResolution.polynomial((2.0, -0.02, 1e-4))
     energy = torch.tensor([-10.0, 0.0, 25.0], dtype=torch.float64)
     sigma, slope = resolution.sigma(energy)
     expected = np.array([2.21, 2.0, 1.5625]) / (2 * math.sqrt(2 * math.log(2)))
