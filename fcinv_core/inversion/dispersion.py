@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from fcinv_core.inversion.result import Dispersion
-from fcinv_core.scattering.dynamical import DynamicalBasis
+from fcinv_core.scattering.hermitian import packed_gradient
 
 if TYPE_CHECKING:
-    from fcinv_core.crystal import Crystal, ForceConstantBasis
+    from fcinv_core.crystal import Crystal
+    from fcinv_core.inversion.problem import Lattice
 
 SPACING = 0.03
 """1/Å between points of the path."""
@@ -21,9 +22,7 @@ SMALLEST_ENERGY_MEV = 0.5
 """Error bars of energies are linear, so they are worked out no lower than at this energy."""
 
 
-def dispersion(
-    basis: ForceConstantBasis, parameters: np.ndarray, covariance: np.ndarray
-) -> Dispersion:
+def dispersion(lattice: Lattice, parameters: np.ndarray, covariance: np.ndarray) -> Dispersion:
     """Energies and their standard deviations on the path of `high_symmetry_path`.
 
     Parameters
@@ -31,16 +30,24 @@ def dispersion(
     parameters, covariance
         (n_par,) in eV/Å² and (n_par, n_par); σ(E) = √(gᵀ C g), g = e†(∂D/∂p)e / 2E.
     """
-    labels, q_points, distance = high_symmetry_path(basis.crystal)
-    dynamical = DynamicalBasis(basis, q_points)
-    modes = dynamical.modes(torch.from_numpy(np.ascontiguousarray(parameters)))
-    couplings = dynamical.in_mode_basis(modes)
-    slopes = torch.diagonal(couplings, dim1=1, dim2=2).real.transpose(1, 2).numpy()
-    energies = modes.energies.numpy()
+    labels, q_points, distance = high_symmetry_path(lattice.basis.crystal)
+    dynamics = lattice.dynamics
+    values = lattice.force_constant_values(parameters)
+    modes = dynamics.modes(dynamics.real_space(values[None]), q_points)
+    slopes = energy_slopes(lattice, modes.eigenvectors[0], q_points)
+    energies = modes.energies[0].numpy()
     slopes = slopes / (2 * np.maximum(np.abs(energies), SMALLEST_ENERGY_MEV))[..., None]
     variance = np.einsum("qmi,ij,qmj->qm", slopes, covariance, slopes, optimize=True)
     sigma = np.sqrt(np.maximum(variance, 0.0))
     return Dispersion(labels, q_points, distance, energies, sigma)
+
+
+def energy_slopes(lattice: Lattice, eigenvectors: torch.Tensor, q_points: np.ndarray) -> np.ndarray:
+    """e†(∂D/∂p)e of each mode, (n_q, n_modes, n_par) in meV² per eV/Å²."""
+    waves = lattice.dynamics.fourier.waves(torch.from_numpy(q_points))
+    changes = lattice.directions.matrices(waves)
+    outer = eigenvectors.transpose(1, 2)[..., :, None] * eigenvectors.mH[..., None, :]
+    return torch.einsum("qmc,pqc->qmp", packed_gradient(outer), changes).numpy()
 
 
 def high_symmetry_path(

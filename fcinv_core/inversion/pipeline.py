@@ -165,7 +165,7 @@ def invert(
     uncertainty = Uncertainty.at_optimum(
         information.equations.curvature, prior, basis, len(problems)
     )
-    bands = dispersion(basis, parameters, uncertainty.covariance)
+    bands = dispersion(lattice, parameters, uncertainty.covariance)
     clock.start("Simulating", 1.0)
     force_constants = start.with_values((basis.map @ parameters).reshape(start.values.shape))
     names = [str(source) for source in sources] or [h.source for h in histograms]
@@ -182,7 +182,7 @@ def invert(
         _notes(histograms, start, refine),
     )
     start_bands = dispersion(
-        basis, basis.parameters_of(start), np.zeros_like(uncertainty.covariance)
+        lattice, basis.parameters_of(start), np.zeros_like(uncertainty.covariance)
     )
     clock.stop()
     return InversionResult(
@@ -324,15 +324,14 @@ def _fit(
         "resolution_scale": Estimate(width, width * sigmas[3]),
         "q_spread_scale": Estimate(1 + values[4], sigmas[4]),
     }
-    fwhm = prepared.resolution.elastic_fwhm
     model = ForwardModel(
         force_constants.crystal,
         histogram,
         prepared.temperature,
-        float(fwhm * width),
-        float(1 + values[4]),
+        prepared.resolution,
+        q_spread_scale=float(1 + values[4]),
     )
-    signal = histogram.spectra(np.asarray(model(force_constants)))
+    signal = histogram.spectra(model(force_constants, resolution_scale=width))
     signal = histogram.from_spectra(scale * signal + problem.background(values))
     no_variance = np.where(np.isnan(signal), np.nan, 0.0)
     return HistogramFit(
@@ -344,7 +343,7 @@ def _fit(
         deviance_per_dof=quality.deviance_per_dof,
         pearson_per_dof=quality.pearson_per_dof,
         temperature=prepared.temperature,
-        energy_fwhm=fwhm,
+        energy_fwhm=prepared.resolution.elastic_fwhm,
         q_points=len(problem.bins),
         orientations=histogram.orientations,
         source=name,

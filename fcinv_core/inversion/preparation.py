@@ -9,7 +9,7 @@ import numpy as np
 
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import check_invertible
-from fcinv_core.scattering.forward import (
+from fcinv_core.scattering.conditions import (
     assumed_resolution,
     assumed_temperature,
     bins_in_crystal,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +10,12 @@ import torch
 
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.displacements import Displacements
-from fcinv_core.scattering.dynamical import DynamicalBasis, Modes
+from fcinv_core.scattering.jacobian import spectra_with_jacobian
 from fcinv_core.scattering.kernel import ModeKernel
+from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
+from fcinv_core.scattering.plan import SpectraPlan
 from fcinv_core.scattering.sampling import sample_counts
-from fcinv_core.scattering.spectra import StructureFactors, spectra, spectra_with_jacobian
+from fcinv_core.scattering.spectra import spectra
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import ForceConstantBasis
@@ -29,60 +29,69 @@ SPREAD_STEP = 0.06
 
 
 class LatticeState:
-    """Modes and displacements of one parameter set, shared by all histograms.
+    """Force constants and displacements of one parameter set, shared by all histograms.
 
     Attributes
     ----------
-    parameters
-        (n_par,) eV/Å².
+    real_space
+        Force constants by lattice translation.
     """
 
-    def __init__(
-        self, parameters: np.ndarray, displacements: Displacements, mesh: DynamicalBasis
-    ) -> None:
-        self.parameters = torch.from_numpy(np.ascontiguousarray(parameters))
-        self._displacements = displacements
-        self._mesh = mesh
-        self._modes = mesh.modes(self.parameters)
+    def __init__(self, parameters: np.ndarray, lattice: Lattice) -> None:
+        self._lattice = lattice
+        values = lattice.force_constant_values(parameters)
+        self.real_space = lattice.dynamics.real_space(values[None])
         self._tensors: dict[float, torch.Tensor] = {}
         self._slopes: dict[float, torch.Tensor] = {}
 
     def tensors(self, temperature: float) -> torch.Tensor:
-        """⟨u u⟩, (n_atoms, 3, 3) in Å²."""
+        """⟨u u⟩, (1, n_atoms, 3, 3) in Å²."""
         if temperature not in self._tensors:
-            self._tensors[temperature] = self._displacements.tensors(self._modes, temperature)
+            dynamics = self._lattice.dynamics
+            self._tensors[temperature] = dynamics.tensors(self.real_space, temperature)
         return self._tensors[temperature]
 
     def slopes(self, temperature: float) -> torch.Tensor:
         """∂⟨u u⟩/∂p, (n_atoms, 3, 3, n_par) in Å² per eV/Å²."""
         if temperature not in self._slopes:
-            self._slopes[temperature] = self._displacements.slopes(
-                self._modes, self._couplings, temperature
+            self._slopes[temperature] = self._lattice.dynamics.displacements.slopes(
+                self.real_space, self._lattice.directions, temperature
             )
         return self._slopes[temperature]
 
-    @cached_property
-    def _couplings(self) -> torch.Tensor:
-        return self._mesh.in_mode_basis(self._modes)
-
 
 class Lattice:
-    """Force-constant basis with its displacement mesh, shared by all histograms."""
+    """Force-constant basis and what its crystal's spectra need, shared by all histograms.
+
+    Attributes
+    ----------
+    dynamics
+        D(q) and displacements.
+    directions
+        The force constants of one unit of each parameter.
+    """
 
     def __init__(self, basis: ForceConstantBasis) -> None:
         self.basis = basis
-        self._displacements = Displacements(basis.crystal)
-        self._mesh = DynamicalBasis(basis, self._displacements.q_points)
+        self.dynamics = LatticeDynamics(basis.crystal)
+        crystal = basis.crystal
+        self._shape = (crystal.n_primitive, crystal.n_supercell, 3, 3)
+        units = torch.from_numpy(np.ascontiguousarray(basis.map.T)).reshape(-1, *self._shape)
+        self.directions = self.dynamics.real_space(units)
 
     def state(self, parameters: np.ndarray) -> LatticeState:
-        """Modes on the mesh for ``parameters`` (n_par,) in eV/Å²."""
-        return LatticeState(parameters, self._displacements, self._mesh)
+        """Displacements for ``parameters`` (n_par,) in eV/Å²."""
+        return LatticeState(parameters, self)
 
     def force_constant_values(self, parameters: np.ndarray) -> torch.Tensor:
         """Compact force constants (n_primitive, n_supercell, 3, 3) in eV/Å²."""
-        crystal = self.basis.crystal
-        shape = (crystal.n_primitive, crystal.n_supercell, 3, 3)
-        return torch.from_numpy((self.basis.map @ parameters).reshape(shape))
+        return torch.from_numpy((self.basis.map @ parameters).reshape(self._shape))
+
+    def energies(self, parameters: np.ndarray, q_points: np.ndarray) -> np.ndarray:
+        """(n_q, n_modes) in meV."""
+        values = self.force_constant_values(parameters)
+        modes = self.dynamics.modes(self.dynamics.real_space(values[None]), q_points)
+        return modes.energies[0].numpy()
 
 
 @dataclass(frozen=True)
@@ -127,40 +136,23 @@ class HistogramProblem:
         largest_rows: int | None = None,
     ) -> None:
         self.prepared = prepared
-        crystal = lattice.basis.crystal
         counts = sample_counts(
-            crystal,
-            lattice.force_constant_values(reference),
+            lambda points: lattice.energies(reference, points),
             prepared.bin_vectors,
             prepared.edges,
             prepared.resolution,
             step_over_width,
         )
         self.bins = _informative_bins(prepared, largest_rows)
-        sampling = BinSampling.from_bins(
-            prepared.centres[self.bins],
-            prepared.bin_vectors,
-            counts,
-            crystal.point_group_rotations,
-        )
-        self.row = sampling.row
-        self.n_rows = len(sampling.q_index)
-        self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), 1.0)
-        self._factors = StructureFactors(crystal, sampling)
-        self._dynamical = DynamicalBasis(lattice.basis, sampling.q_points)
-        self._narrow: tuple[StructureFactors, DynamicalBasis] | None = None
+        self._lattice = lattice
+        self._plan = self._plan_of(prepared.bin_vectors, counts)
+        self._narrow: SpectraPlan | None = None
         if largest_rows is None:
-            narrow = BinSampling.from_bins(
-                prepared.centres[self.bins],
-                (1 - SPREAD_STEP) * prepared.bin_vectors,
-                counts,
-                crystal.point_group_rotations,
-            )
-            self._narrow = (
-                StructureFactors(crystal, narrow),
-                DynamicalBasis(lattice.basis, narrow.q_points),
-            )
-        self._edges = torch.from_numpy(prepared.edges)
+            self._narrow = self._plan_of((1 - SPREAD_STEP) * prepared.bin_vectors, counts)
+        self.row = self._plan.row
+        self.n_rows = self._plan.n_rows
+        self._first_bin = np.unique(self.row, return_index=True)[1]
+        self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), 1.0)
         energies = prepared.energies
         middle, half = 0.5 * (energies[0] + energies[-1]), 0.5 * (energies[-1] - energies[0])
         self.relative_energy = (energies - middle) / (half if half > 0 else 1.0)
@@ -188,12 +180,25 @@ class HistogramProblem:
         np.add.at(folded, self.row, values)
         return folded
 
+    def _plan_of(self, bin_vectors: np.ndarray, counts: tuple[int, int, int]) -> SpectraPlan:
+        prepared, crystal = self.prepared, self._lattice.basis.crystal
+        sampling = BinSampling.from_bins(
+            prepared.centres[self.bins], bin_vectors, counts, crystal.point_group_rotations
+        )
+        kernel = ModeKernel(
+            torch.from_numpy(prepared.edges), prepared.temperature, prepared.resolution
+        )
+        return SpectraPlan(crystal, sampling, self._lattice.dynamics.fourier, kernel)
+
     def spectra(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
         """S(Q,E) in mbarn/meV on rows, without scale and background."""
-        modes = self._dynamical.modes(state.parameters)
-        kernel = self._kernel(modes, resolution_scale)
+        return self._spectra_on(self._plan, state, resolution_scale)
+
+    def _spectra_on(
+        self, plan: SpectraPlan, state: LatticeState, resolution_scale: float
+    ) -> np.ndarray:
         tensors = state.tensors(self.prepared.temperature)
-        return spectra(self._factors, modes, kernel, tensors).numpy()
+        return spectra(plan, state.real_space, tensors, resolution_scale)[0].numpy()
 
     def expectation(self, state: LatticeState, nuisance: np.ndarray) -> Expectation:
         """Expected signal and its derivatives.
@@ -204,14 +209,13 @@ class HistogramProblem:
             (5,): log scale, background and slope in units of ``typical_signal`` (the slope over
             half the energy range), log resolution scale, relative change of the spread of Q.
         """
-        modes = self._dynamical.modes(state.parameters)
         result = spectra_with_jacobian(
-            self._factors,
-            modes,
-            self._kernel(modes, float(np.exp(nuisance[3]))),
+            self._plan,
+            state.real_space,
+            self._lattice.directions,
             state.tensors(self.prepared.temperature),
             state.slopes(self.prepared.temperature),
-            self._dynamical.in_mode_basis(modes),
+            float(np.exp(nuisance[3])),
         )
         scale = np.exp(nuisance[0])
         by_spread = self._by_spread(state, nuisance, result.spectra)
@@ -232,24 +236,13 @@ class HistogramProblem:
         """Derivative of the spectra by the relative spread of Q; 0 where it is not fitted."""
         if self._narrow is None:
             return np.zeros(tuple(spread.shape))
-        factors, dynamical = self._narrow
-        modes = dynamical.modes(state.parameters)
-        kernel = self._kernel(modes, float(np.exp(nuisance[3])))
-        tensors = state.tensors(self.prepared.temperature)
-        return (spread - spectra(factors, modes, kernel, tensors)).numpy() / SPREAD_STEP
+        narrow = self._spectra_on(self._narrow, state, float(np.exp(nuisance[3])))
+        # Equivalent bins stay so when they shrink, but rows are in another order.
+        return (spread.numpy() - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
 
     def background(self, nuisance: np.ndarray) -> np.ndarray:
         """(n_energy,) in signal units."""
         return self.typical_signal * (nuisance[1] + nuisance[2] * self.relative_energy)
-
-    def _kernel(self, modes: Modes, resolution_scale: float) -> ModeKernel:
-        return ModeKernel(
-            modes.squared_energies,
-            self._edges,
-            self.prepared.temperature,
-            self.prepared.resolution,
-            resolution_scale,
-        )
 
 
 def _informative_bins(prepared: PreparedHistogram, largest_rows: int | None) -> np.ndarray:

@@ -10,8 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh_tridiagonal
+from scipy.special import erf
 
-from fcinv_core.scattering.irreducible import IrreducibleQ
+from fcinv_core.scattering.irreducible import (
+    IrreducibleQ,
+    first_of_each,
+    smallest_images,
+    with_time_reversal,
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,11 @@ class BinSampling:
         bin_vectors: np.ndarray,
         counts: tuple[int, int, int],
         rotations: np.ndarray,
+        *,
+        spread: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        reciprocal: np.ndarray | None = None,
     ) -> BinSampling:
-        """Sample parallelepiped bins on a grid of Gauss-Legendre points.
+        """Sample parallelepiped bins on a grid of Gauss points.
 
         Parameters
         ----------
@@ -58,11 +68,19 @@ class BinSampling:
             Number of points along each bin vector.
         rotations
             (n_ops, 3, 3) point group on reciprocal coordinates.
+        spread
+            Standard deviation of an additional Gaussian spread along each bin vector, relative
+            to its length.
+        reciprocal
+            (3, 3) rows are reciprocal-lattice vectors in 1/Å; for polar crystals, whose modes at
+            q = 0 depend on the direction of Q.
         """
-        offsets, weights = sample_offsets(counts)
+        offsets, weights = sample_offsets(counts, spread)
         first, row = _distinct_bins(centres, bin_vectors, counts, rotations)
         samples = centres[first][:, None, :] + (offsets @ bin_vectors.T)[None]
         reduced = IrreducibleQ.from_points(samples.reshape(-1, 3), rotations)
+        if reciprocal is not None:
+            reduced = reduced.with_directions_at_gamma(reciprocal)
         shape = samples.shape[:2]
         return cls(
             reduced.q_points,
@@ -84,30 +102,56 @@ def _distinct_bins(
     Bins are equivalent when an operation that carries their grid of samples onto itself
     carries one centre to the other.
     """
-    operations = np.unique(np.concatenate([rotations, -rotations]), axis=0)
-    best = np.full(centres.shape, np.inf)
-    for operation in operations:
+    onto_itself = []
+    for operation in with_time_reversal(rotations):
         moved = np.rint(turned := np.linalg.solve(bin_vectors, operation @ bin_vectors))
-        onto_itself = np.allclose(turned, moved, atol=1e-6) and (np.abs(moved).sum(0) == 1).all()
-        if not onto_itself or not np.array_equal(np.abs(moved) @ counts, counts):
-            continue
-        image = np.round(centres @ operation.T, 6) + 0.0
-        different = image != best
-        leading = np.argmax(different, axis=1)[:, None]
-        smaller = np.take_along_axis(image < best, leading, axis=1)
-        best = np.where(smaller, image, best)
-    _, first, row = np.unique(best, axis=0, return_index=True, return_inverse=True)
-    return first, row.reshape(-1)
+        permutes = np.allclose(turned, moved, atol=1e-6) and (np.abs(moved).sum(0) == 1).all()
+        if permutes and np.array_equal(np.abs(moved) @ counts, counts):
+            onto_itself.append(operation)
+    images = smallest_images(centres, np.array(onto_itself), modulo_lattice=False)
+    return first_of_each(images)
 
 
-def sample_offsets(counts: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre points in the unit cube around 0, and their weights, which sum to 1.
+def sample_offsets(
+    counts: tuple[int, int, int], spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss points in the unit cube around 0, and their weights, which sum to 1.
 
     Of bands that run out of a bin, equally weighted midpoints see the ends badly: they err by
     ten times as much with the few points along each edge that spectra need.
     """
-    rules = [np.polynomial.legendre.leggauss(n) for n in counts]
-    axes = [points / 2 for points, _ in rules]
-    offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    first, second, third = (weights / 2 for _, weights in rules)
-    return offsets, np.einsum("i,j,k->ijk", first, second, third).reshape(-1)
+    rules = [gauss_rule(n, sigma) for n, sigma in zip(counts, spread, strict=True)]
+    offsets = np.stack(np.meshgrid(*(rule[0] for rule in rules), indexing="ij"), axis=-1)
+    first, second, third = (rule[1] for rule in rules)
+    return offsets.reshape(-1, 3), np.einsum("i,j,k->ijk", first, second, third).reshape(-1)
+
+
+def gauss_rule(n_points: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss quadrature for a unit box around 0 that is blurred by a Gaussian.
+
+    Nodes and weights follow from the three-term recurrence of the orthogonal polynomials, which
+    Stieltjes' procedure finds on a fine grid (Gautschi, Orthogonal Polynomials, section 2.2).
+
+    Parameters
+    ----------
+    n_points
+        Number of nodes.
+    sigma
+        Standard deviation of the Gaussian, box widths; 0 gives Gauss-Legendre points.
+    """
+    if sigma <= 0:
+        nodes, weights = np.polynomial.legendre.leggauss(n_points)
+        return nodes / 2, weights / 2
+    reach = 0.5 + 7 * sigma
+    x, dx = np.linspace(-reach, reach, max(2000, int(200 * reach / sigma)), retstep=True)
+    edge = sigma * np.sqrt(2)
+    measure = 0.5 * dx * (erf((x + 0.5) / edge) - erf((x - 0.5) / edge))
+    previous, current = np.zeros_like(x), np.ones_like(x) / np.sqrt(measure.sum())
+    off_diagonal = np.zeros(n_points)
+    # The measure is even, so the diagonal of the Jacobi matrix is zero.
+    for k in range(1, n_points):
+        following = x * current - off_diagonal[k - 1] * previous
+        off_diagonal[k] = np.sqrt(np.sum(measure * following**2))
+        previous, current = current, following / off_diagonal[k]
+    nodes, vectors = eigh_tridiagonal(np.zeros(n_points), off_diagonal[1:])
+    return nodes, vectors[0] ** 2

@@ -9,18 +9,15 @@ modes is integrated: leaving out Γ alone would cost several percent of ⟨u u�
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from fcinv_core.scattering.dynamical import Modes
-from fcinv_core.scattering.kernel import (
-    bose_occupation,
-    continued_energy,
-    divided_differences,
-    pair_indices,
-)
+from fcinv_core.scattering.dynamical import FourierSum, Modes, RealSpace
+from fcinv_core.scattering.hermitian import packed_gradient
+from fcinv_core.scattering.irreducible import IrreducibleQ
+from fcinv_core.scattering.kernel import bose_occupation, continued_energy, divided_differences
 from fcinv_core.units import HBAR_SQUARED_OVER_U
 
 if TYPE_CHECKING:
@@ -112,80 +109,114 @@ def _without_gamma(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Displacements:
     """⟨u u⟩ tensors of a crystal from its modes on a mesh.
 
+    The point group reduces the mesh, and what is left out comes back with the average over its
+    operations.
+
     Attributes
     ----------
     q_points
-        (n_q, 3) mesh on which modes (and couplings) are to be given.
+        (n_q, 3) irreducible points of the mesh, reciprocal coordinates of the primitive cell.
     """
 
-    def __init__(self, crystal: Crystal) -> None:
-        self.q_points, weights = brillouin_mesh(crystal.primitive_lattice)
-        self._weights = torch.from_numpy(weights)
-        masses = torch.as_tensor(np.asarray(crystal.primitive_masses, float))
-        self._prefactor = 0.5 * HBAR_SQUARED_OVER_U / masses
-        self._symmetriser = torch.from_numpy(_symmetriser(*crystal.atom_operations))
+    def __init__(self, crystal: Crystal, fourier: FourierSum) -> None:
+        points, weights = brillouin_mesh(crystal.primitive_lattice)
+        reduced = IrreducibleQ.from_points(points, crystal.point_group_rotations)
+        self.q_points = torch.from_numpy(reduced.q_points)
+        self._waves = fourier.waves(self.q_points)
+        device, dtype = fourier.device, fourier.dtype
+        self._weights = torch.as_tensor(
+            np.bincount(reduced.index, weights), dtype=dtype, device=device
+        )
+        masses = np.asarray(crystal.primitive_masses, float)
+        prefactor = np.repeat(0.5 * HBAR_SQUARED_OVER_U / masses, 9)
+        symmetriser = _symmetriser(*crystal.atom_operations) * prefactor
+        self._symmetriser = torch.as_tensor(symmetriser, dtype=dtype, device=device)
 
-    def _spectral(self, modes: Modes, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """g(λ) = coth(E/2kT)/E and dg/dλ."""
-        energy, slope = continued_energy(modes.squared_energies)
-        occupation, occupation_slope = bose_occupation(energy, temperature)
-        value = (2 * occupation + 1) / energy
-        return value, (2 * occupation_slope - value) / energy * slope
-
-    def tensors(self, modes: Modes, temperature: float) -> torch.Tensor:
-        """(n_atoms, 3, 3) in Å² at ``temperature`` (K)."""
-        value, _ = self._spectral(modes, temperature)
-        return self._blocks(modes.eigenvectors * value[:, None], modes.eigenvectors)
-
-    def slopes(self, modes: Modes, couplings: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Derivatives by the parameters that ``couplings`` belong to.
+    def tensors(
+        self, real_space: RealSpace, temperature: float, polar: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """⟨u u⟩ in Å² at ``temperature`` (K): (n_sets, n_atoms, 3, 3); differentiable.
 
         Parameters
         ----------
-        couplings
-            (n_q, n_modes, n_modes, n_par) from `DynamicalBasis.in_mode_basis`.
+        real_space
+            Force constants by translation.
+        polar
+            (n_q, (3 n_atoms)²) components in meV² to add to D(q) at ``q_points``.
+        """
+        matrices = real_space.matrices(self._waves)
+        if polar is not None:
+            matrices = matrices + polar
+        blocks = _DiagonalBlocks.apply(matrices, self._weights, temperature)
+        # The cell around Γ is a parallelepiped, so its subdivision breaks the symmetry a little,
+        # and the irreducible points do more so; the average restores it exactly.
+        return (blocks.flatten(1) @ self._symmetriser.T).reshape(blocks.shape)
+
+    def slopes(
+        self,
+        real_space: RealSpace,
+        directions: RealSpace,
+        temperature: float,
+        polar: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Derivatives of `tensors` of one set along each of ``directions``.
 
         Returns
         -------
-        (n_atoms, 3, 3, n_par) in Å² per eV/Å².
+        (n_atoms, 3, 3, n_directions) in Å² per unit of the directions.
         """
-        value, slope = self._spectral(modes, temperature)
-        vectors = modes.eigenvectors
-        first, second = pair_indices(value.shape[1])
-        pairs = divided_differences(modes.squared_energies, value, slope)
-        loewner = value.new_empty((*value.shape, value.shape[1]))
-        loewner[:, first, second] = pairs
-        loewner[:, second, first] = pairs
-        n_q, size, n_modes = vectors.shape
-        weighted = (loewner * self._weights[:, None, None])[..., None] * couplings
-        by_atom = vectors.reshape(n_q, size // 3, 3, 1, n_modes, 1)
-        by_other = vectors.conj().reshape(n_q, size // 3, 1, 3, 1, n_modes)
-        outer = (by_atom * by_other).reshape(n_q, -1, n_modes**2).transpose(0, 1)
-        blocks = outer.reshape(outer.shape[0], -1) @ weighted.reshape(n_q * n_modes**2, -1)
-        return self._symmetrised(blocks.real.reshape(size // 3, 3, 3, -1))
+        even = real_space.even.detach().requires_grad_()
+        odd = real_space.odd.detach().requires_grad_()
+        with torch.enable_grad():
+            tensors = self.tensors(RealSpace(even, odd), temperature, polar)[0]
+        rows = []
+        for component in tensors.reshape(-1):
+            by_even, by_odd = torch.autograd.grad(component, (even, odd), retain_graph=True)
+            rows.append(
+                directions.even.flatten(1) @ by_even.flatten()
+                + directions.odd.flatten(1) @ by_odd.flatten()
+            )
+        return torch.stack(rows).reshape(*tensors.shape, -1)
 
-    def _blocks(self, left: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Mesh average of the diagonal 3x3 blocks of left · vectors†, times ħ²/2m."""
-        n_q, size, n_modes = vectors.shape
-        shape = (n_q, size // 3, 3, n_modes)
-        blocks = torch.einsum(
-            "qnam,qnbm,q->nab",
-            left.reshape(shape),
-            vectors.conj().reshape(shape),
-            self._weights.to(left.dtype),
-        )
-        return self._symmetrised(blocks.real[..., None])[..., 0]
 
-    def _symmetrised(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Tensors (n_atoms, 3, 3, n) times ħ²/2m, averaged over the crystal's operations.
+class _DiagonalBlocks(torch.autograd.Function):
+    """Σ_q w_q Re e g(λ) e† of each atom, g(λ) = coth(E/2kT)/E, by divided differences."""
 
-        The cell around Γ is a parallelepiped, so its subdivision breaks the symmetry a little;
-        the average restores it exactly.
-        """
-        tensors = blocks * self._prefactor[:, None, None, None]
-        return (self._symmetriser @ tensors.reshape(len(self._symmetriser), -1)).reshape(
-            tensors.shape
-        )
+    @staticmethod
+    def forward(
+        ctx: Any, matrices: torch.Tensor, weights: torch.Tensor, temperature: float
+    ) -> torch.Tensor:
+        modes = Modes.from_packed(matrices)
+        ctx.save_for_backward(modes.squared_energies, modes.eigenvectors, weights)
+        ctx.temperature = temperature
+        value, _ = _spectral(modes.squared_energies, temperature)
+        vectors = _by_atom(modes.eigenvectors)
+        weighted = vectors * (value * weights[:, None])[..., None, None, :]
+        return torch.einsum("sqnam,sqnbm->snab", weighted, vectors.conj()).real
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        squares, vectors, weights = ctx.saved_tensors
+        value, slope = _spectral(squares, ctx.temperature)
+        by_atom = _by_atom(vectors)
+        symmetric = 0.5 * (gradient + gradient.transpose(-1, -2)).to(vectors.dtype)
+        turned = torch.einsum("snab,sqnbm->sqnam", symmetric, by_atom).reshape(vectors.shape)
+        couplings = vectors.mH @ turned
+        loewner = divided_differences(squares, value, slope) * weights[:, None, None]
+        return packed_gradient(vectors @ (loewner * couplings) @ vectors.mH), None, None
+
+
+def _spectral(squares: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """g(λ) = coth(E/2kT)/E and dg/dλ."""
+    energy, slope = continued_energy(squares)
+    occupation, occupation_slope = bose_occupation(energy, temperature)
+    value = (2 * occupation + 1) / energy
+    return value, (2 * occupation_slope - value) / energy * slope
+
+
+def _by_atom(vectors: torch.Tensor) -> torch.Tensor:
+    """(n_sets, n_q, n_atoms, 3, n_modes) of eigenvectors."""
+    return vectors.reshape(*vectors.shape[:2], -1, 3, vectors.shape[-1])
 
 
 def _symmetriser(rotations: np.ndarray, permutations: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
 """Dynamical matrices from force constants, and the modes that they give.
 
-With phonopy's phase convention (full atomic separations, ``exp(+i q·r)``)
+    D_{κα,κ'β}(q) = (m_κ m_κ')^-½ Σ_R Φ(κ0, κ'R)_αβ exp(i q·R)
 
-    D_{κα,κ'β}(q) = (m_κ m_κ')^-½ Σ_l Φ(κ0, κ'l)_αβ exp(i q·[r(κ'l) - r(κ0)])
-
-averaged over the equivalent shortest vectors of the supercell. Eigenvalues here are squared
+with R the lattice translation between the primitive cells of the two atoms, averaged over the
+equivalent shortest vectors of the supercell. Phonopy's matrices have phases of full atomic
+separations instead: the same eigenvalues, and eigenvectors that differ by exp(i q·r_κ), so that
+structure factors here carry exp(-i Q·r_κ) where phonopy's carry exp(-i G·r_κ). In this
+convention D(q) is periodic, and real sums over half of the R give it. Eigenvalues are squared
 phonon energies in meV², negative for unstable modes.
 """
 
@@ -16,141 +18,157 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fcinv_core.scattering.hermitian import lower_triangles, unpacked
 from fcinv_core.units import ENERGY_SQUARED_PER_DYNAMICAL
 
 if TYPE_CHECKING:
-    from fcinv_core.crystal import Crystal, ForceConstantBasis
-
-BLOCK_BYTES = 2**24
-"""Largest temporary array that the blocked loops of this package build: small enough for the
-processor's cache, which makes them several times faster than large ones."""
+    from fcinv_core.crystal import Crystal
 
 
 @dataclass(frozen=True)
 class Modes:
-    """Phonon modes at a list of q points.
+    """Phonon modes at a list of q points; leading dimensions may hold several crystals.
 
     Attributes
     ----------
     squared_energies
-        (n_q, n_modes) in meV², ascending.
+        (..., n_q, n_modes) in meV², ascending.
     eigenvectors
-        (n_q, 3 n_atoms, n_modes) complex; columns are modes.
+        (..., n_q, 3 n_atoms, n_modes) complex; columns are modes.
     """
 
     squared_energies: torch.Tensor
     eigenvectors: torch.Tensor
 
     @classmethod
-    def from_dynamical_matrices(cls, matrices: torch.Tensor) -> Modes:
-        """Diagonalise Hermitian matrices (n_q, 3 n_atoms, 3 n_atoms) in meV²."""
-        return cls(*torch.linalg.eigh(matrices))
+    def from_packed(cls, matrices: torch.Tensor) -> Modes:
+        """Diagonalise matrices given by their components (..., n_q, (3 n_atoms)²) in meV²."""
+        return cls(*torch.linalg.eigh(unpacked(matrices)))
 
     @property
     def energies(self) -> torch.Tensor:
-        """(n_q, n_modes) in meV; unstable modes are negative."""
+        """(..., n_q, n_modes) in meV; unstable modes are negative."""
         return self.squared_energies.sign() * self.squared_energies.abs().sqrt()
 
 
+@dataclass(frozen=True)
+class RealSpace:
+    """Mass-weighted force constants by lattice translation, for n_sets sets at once.
+
+    Attributes
+    ----------
+    even, odd
+        (n_sets, n_translations, n) in meV²: what multiplies cos(q·R) in the real parts and
+        sin(q·R) in the imaginary parts of D(q), components as in `hermitian`.
+    """
+
+    even: torch.Tensor
+    odd: torch.Tensor
+
+    def matrices(self, waves: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Components of D(q), (n_sets, n_q, (3 n_atoms)²) in meV², for waves of `FourierSum`."""
+        cosines, sines = waves
+        return torch.cat([cosines @ self.even, sines @ self.odd], dim=-1)
+
+
 class FourierSum:
-    """The phases that turn supercell force constants of a crystal into D(q), at fixed q.
+    """The sum over lattice translations that turns force constants of a crystal into D(q).
 
     Parameters
     ----------
     crystal
         Its shortest vectors and their multiplicities are phonopy's.
-    q_points
-        (n_q, 3) in reciprocal coordinates of the primitive cell.
+    device, dtype
+        Of what it computes. Phases are worked out in double precision always.
+
+    Attributes
+    ----------
+    mass_weights
+        (3 n_atoms, 3 n_atoms) meV² of D(q) per eV/Å² of force constant.
     """
 
-    def __init__(self, crystal: Crystal, q_points: np.ndarray) -> None:
+    def __init__(
+        self,
+        crystal: Crystal,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
         self.n_atoms = crystal.n_primitive
-        self.n_q = len(q_points)
-        self._columns = [
-            np.flatnonzero(crystal.supercell_to_primitive == atom) for atom in range(self.n_atoms)
-        ]
+        self.n_supercell = crystal.n_supercell
+        self.device, self.dtype = torch.device(device), dtype
+        self._gather_images(crystal)
         masses = np.asarray(crystal.primitive_masses, float)
-        self._weight = ENERGY_SQUARED_PER_DYNAMICAL / np.sqrt(np.outer(masses, masses))
-        self._phases = self._image_averages(crystal, np.asarray(q_points, float))
+        weight = ENERGY_SQUARED_PER_DYNAMICAL / np.sqrt(np.outer(masses, masses))
+        self.mass_weights = torch.as_tensor(
+            np.kron(weight, np.ones((3, 3))), dtype=dtype, device=self.device
+        )
 
-    def _image_averages(self, crystal: Crystal, q_points: np.ndarray) -> torch.Tensor:
-        """(n_atoms, n_super, n_q) mean of exp(i q·r) over equivalent images."""
-        vectors, multiplicity = crystal.shortest_vectors, crystal.multiplicity
-        phases = np.empty((self.n_atoms, crystal.n_supercell, self.n_q), complex)
-        for atom in range(self.n_atoms):
-            counts, starts = multiplicity[:, atom, 0], multiplicity[:, atom, 1]
-            rows = np.concatenate(
-                [np.arange(s, s + c) for s, c in zip(starts, counts, strict=True)]
-            )
-            images = np.exp(2j * np.pi * (vectors[rows] @ q_points.T))
-            firsts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-            phases[atom] = np.add.reduceat(images, firsts, axis=0) / counts[:, None]
-        return torch.from_numpy(phases)
+    @property
+    def n_modes(self) -> int:
+        """3 n_atoms."""
+        return 3 * self.n_atoms
 
-    def matrices(self, values: torch.Tensor) -> torch.Tensor:
-        """D(q) in meV² of compact force constants.
+    @property
+    def n_translations(self) -> int:
+        """Number of lattice translations, one of each pair ±R."""
+        return len(self._translations)
+
+    def _gather_images(self, crystal: Crystal) -> None:
+        """Which pair of atoms each shortest vector joins, across which translation."""
+        counts, starts = crystal.multiplicity[..., 0], crystal.multiplicity[..., 1]
+        positions = crystal.primitive_positions
+        supercell_atom, atom = (
+            np.repeat(index.reshape(-1), counts.reshape(-1)) for index in np.indices(counts.shape)
+        )
+        first = np.repeat(starts.reshape(-1), counts.reshape(-1))
+        within = np.arange(len(first)) - np.repeat(
+            np.cumsum(counts) - counts.reshape(-1), counts.reshape(-1)
+        )
+        other = crystal.supercell_to_primitive[supercell_atom]
+        across = crystal.shortest_vectors[first + within] - positions[other] + positions[atom]
+        across = np.rint(across).astype(int)
+        leading = across[np.arange(len(across)), np.argmax(across != 0, axis=1)]
+        sign = np.where(leading < 0, -1, 1)
+        translations, which = np.unique(across * sign[:, None], axis=0, return_inverse=True)
+        cell = (which.reshape(-1) * self.n_atoms + atom) * self.n_atoms + other
+        share = 1.0 / np.repeat(counts.reshape(-1), counts.reshape(-1))
+
+        def tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+            return torch.as_tensor(values, dtype=dtype, device=self.device)
+
+        self._translations = tensor(translations, torch.float64)
+        self._source = tensor(atom * self.n_supercell + supercell_atom, torch.int64)
+        self._cell = tensor(cell, torch.int64)
+        self._share = tensor(share, self.dtype)[:, None]
+        self._signed_share = tensor(share * sign, self.dtype)[:, None]
+
+    def real_space(self, values: torch.Tensor) -> RealSpace:
+        """Force constants by translation; differentiable.
 
         Parameters
         ----------
         values
-            (n_atoms, n_super, 3, 3, ...) in eV/Å²; trailing dimensions are a batch.
-
-        Returns
-        -------
-        (n_q, 3 n_atoms, 3 n_atoms, ...) complex, made exactly Hermitian.
+            (n_sets, n_atoms, n_supercell, 3, 3) compact force constants in eV/Å².
         """
-        batch = values.shape[4:]
-        flat = values.reshape(self.n_atoms, values.shape[1], 9, -1).to(torch.complex128)
-        n_atoms, n_sets = self.n_atoms, flat.shape[-1]
-        result = torch.empty((self.n_q, n_atoms, 3, n_atoms, 3, n_sets), dtype=torch.complex128)
-        for i in range(n_atoms):
-            for j, columns in enumerate(self._columns):
-                block = self._phases[i, columns].T @ flat[i, columns].reshape(len(columns), -1)
-                result[:, i, :, j] = self._weight[i, j] * block.reshape(self.n_q, 3, 3, n_sets)
-        size = 3 * n_atoms
-        result = result.reshape(self.n_q, size, size, n_sets)
-        result = 0.5 * (result + result.transpose(1, 2).conj())
-        return result.reshape(self.n_q, size, size, *batch)
+        n_sets = len(values)
+        pairs = values.to(self.device, self.dtype).reshape(n_sets, -1, 9)[:, self._source]
+        triangles = []
+        for share, sign in ((self._share, 1.0), (self._signed_share, -1.0)):
+            blocks = pairs.new_zeros((n_sets, self.n_translations * self.n_atoms**2, 9))
+            blocks = blocks.index_add(1, self._cell, pairs * share)
+            shape = (n_sets, self.n_translations, self.n_atoms, self.n_atoms, 3, 3)
+            size = self.n_modes
+            matrices = blocks.reshape(shape).transpose(3, 4).reshape(n_sets, -1, size, size)
+            triangles.append(0.5 * self.mass_weights * (matrices + sign * matrices.transpose(2, 3)))
+        return RealSpace(*lower_triangles(*triangles))
 
+    def waves(self, q_points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """cos(q·R) and sin(q·R), (n_q, n_translations) each.
 
-class DynamicalBasis:
-    """D(q; p) = Σ_k p_k D_k(q): linear in the parameters of a force-constant basis.
-
-    Parameters
-    ----------
-    basis
-        Symmetry-reduced basis; its map carries full force constants.
-    q_points
-        (n_q, 3) in reciprocal coordinates of the primitive cell.
-    """
-
-    def __init__(self, basis: ForceConstantBasis, q_points: np.ndarray) -> None:
-        crystal = basis.crystal
-        full = torch.from_numpy(np.ascontiguousarray(basis.map)).reshape(
-            crystal.n_primitive, crystal.n_supercell, 3, 3, -1
-        )
-        per_q = 16 * (3 * crystal.n_primitive) ** 2 * full.shape[-1]
-        step = max(1, BLOCK_BYTES // per_q)
-        self.matrices = torch.cat(
-            [
-                FourierSum(crystal, q_points[start : start + step]).matrices(full)
-                for start in range(0, len(q_points), step)
-            ]
-        )
-
-    def dynamical_matrices(self, parameters: torch.Tensor) -> torch.Tensor:
-        """D(q) in meV², (n_q, 3 n_atoms, 3 n_atoms), for ``parameters`` (n_par,) in eV/Å²."""
-        return self.matrices @ parameters.to(torch.complex128)
-
-    def modes(self, parameters: torch.Tensor) -> Modes:
-        """Modes for ``parameters`` (n_par,) in eV/Å²."""
-        return Modes.from_dynamical_matrices(self.dynamical_matrices(parameters))
-
-    def in_mode_basis(self, modes: Modes) -> torch.Tensor:
-        """e_μ† (∂D/∂p_k) e_ν at each q: (n_q, n_modes, n_modes, n_par), meV² per eV/Å²."""
-        vectors = modes.eigenvectors
-        n_q, size, n_modes = vectors.shape
-        n_par = self.matrices.shape[-1]
-        left = vectors.transpose(1, 2).conj() @ self.matrices.reshape(n_q, size, size * n_par)
-        right = left.reshape(n_q, n_modes, size, n_par).permute(0, 1, 3, 2) @ vectors[:, None]
-        return right.permute(0, 1, 3, 2)
+        Parameters
+        ----------
+        q_points
+            (n_q, 3) in reciprocal coordinates of the primitive cell.
+        """
+        phase = 2 * torch.pi * (q_points.to(self.device, torch.float64) @ self._translations.T)
+        return phase.cos().to(self.dtype), phase.sin().to(self.dtype)

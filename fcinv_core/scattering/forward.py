@@ -1,110 +1,140 @@
-"""The forward model: force constants -> S(Q,E) on the bins of a histogram."""
+"""The forward model: force constants -> S(Q,E) on the bins of histograms."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from fcinv_core.crystal import match_lattice
 from fcinv_core.errors import FcinvError
 from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.displacements import Displacements
-from fcinv_core.scattering.dynamical import FourierSum, Modes
+from fcinv_core.scattering.conditions import (
+    assumed_resolution,
+    assumed_temperature,
+    bins_in_crystal,
+)
+from fcinv_core.scattering.dynamical import RealSpace
 from fcinv_core.scattering.kernel import ModeKernel
+from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
+from fcinv_core.scattering.line_shape import GaussianLine, LineShape
+from fcinv_core.scattering.plan import SpectraPlan
+from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.resolution import EnergyResolution
-from fcinv_core.scattering.sampling import sample_counts
-from fcinv_core.scattering.spectra import StructureFactors, spectra
+from fcinv_core.scattering.sampling import STEP_OVER_WIDTH, sample_counts
+from fcinv_core.scattering.spectra import spectra
+from fcinv_core.units import FWHM_PER_SIGMA
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.histogram import SQEHistogram
 
-FWHM_OVER_INCIDENT_ENERGY = 0.03
-"""Elastic resolution of a direct-geometry chopper spectrometer when nothing better is known."""
+POLAR_BYTES = 2**29
+"""Dipole parts of D(q) that take no more than this are kept, larger ones worked out each time."""
+
+Resolution = float | EnergyResolution | None
 
 
-def assumed_temperature(histogram: SQEHistogram, temperature: float | None) -> float:
-    """Temperature in K: the one given, else the histogram's sample log.
+class _Measurement:
+    """Bins of one histogram, and how they were measured."""
 
-    Raises
-    ------
-    FcinvError
-        When there is neither, or the number is negative.
-    """
-    value = histogram.temperature if temperature is None else temperature
-    if value is None:
-        raise FcinvError(
-            f"unknown temperature: {histogram.source} has no sample-temperature log; give the "
-            "temperature in K (--temperature)"
-        )
-    if not np.isfinite(value) or value < 0:
-        raise FcinvError(f"temperature {value} K of {histogram.source}: give one of 0 K or above")
-    return float(value)
-
-
-def assumed_resolution(histogram: SQEHistogram, energy_fwhm: float | None) -> EnergyResolution:
-    """Resolution of constant width: the one given, else 3 % of the incident energy.
-
-    Raises
-    ------
-    FcinvError
-        When the incident energy is needed and unknown.
-    """
-    if energy_fwhm is None:
-        if histogram.incident_energy is None:
+    def __init__(
+        self,
+        histogram: SQEHistogram,
+        crystal: Crystal,
+        temperature: float | None,
+        energy_fwhm: float | EnergyResolution | None,
+        line: LineShape,
+        kf_over_ki: bool,
+    ) -> None:
+        self.histogram = histogram
+        self.temperature = assumed_temperature(histogram, temperature)
+        self.resolution = assumed_resolution(histogram, energy_fwhm)
+        self.centres, self.bin_vectors, edges = bins_in_crystal(histogram, crystal)
+        covered = np.asarray(histogram.spectra(histogram.covered), bool)
+        self.uncovered = None if covered.all() else ~covered
+        self.measured = np.asarray(covered.any(axis=1))
+        # Only energies that were measured somewhere are computed.
+        energies = np.flatnonzero(covered.any(axis=0) | ~covered.any())
+        self.energies = slice(int(energies[0]), int(energies[-1]) + 1)
+        self.n_energy = len(edges) - 1
+        self.edges = edges[self.energies.start : self.energies.stop + 1]
+        incident_energy = histogram.incident_energy if kf_over_ki else None
+        if kf_over_ki and incident_energy is None:
             raise FcinvError(
-                f"unknown energy resolution: {histogram.source} has no incident-energy log; give "
-                "the full width at half maximum in meV (--energy-fwhm)"
+                f"unknown incident energy: {histogram.source} has no log of it, which k_f/k_i "
+                "needs; leave the factor out if the reduction has corrected for it"
             )
-        energy_fwhm = FWHM_OVER_INCIDENT_ENERGY * histogram.incident_energy
-    return EnergyResolution.constant(energy_fwhm)
-
-
-def bins_in_crystal(
-    histogram: SQEHistogram, crystal: Crystal
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Q bins of a histogram in reciprocal coordinates of the crystal's primitive cell.
-
-    Returns
-    -------
-    centres (n_q, 3), bin_vectors (3, 3) with columns along the bin's edges, energy edges (n+1,)
-    in meV.
-
-    Raises
-    ------
-    FcinvError
-        When the histogram's lattice is unknown or not the crystal's.
-    """
-    if histogram.lattice is None:
-        raise FcinvError(
-            f"no lattice (UB matrix) in {histogram.source}; run SetUB on the data before the "
-            "reduction, or copy the sample with CopySample"
+        self.kernel = ModeKernel(
+            torch.from_numpy(self.edges), self.temperature, self.resolution, line, incident_energy
         )
-    to_primitive = match_lattice(histogram.lattice, crystal).to_primitive
-    return (
-        histogram.q_bin_centres() @ to_primitive.T,
-        to_primitive @ histogram.q_bin_edges_matrix(),
-        histogram.axes[histogram.energy_axis].edges,
-    )
+
+    def assembled(self, rows: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        """Signal (n_sets, *shape of the histogram) from spectra (n_sets, n_rows, n_energy).
+
+        NaN where nothing was measured; differentiable.
+        """
+        if self.measured.all():
+            result = rows[:, row]
+        else:
+            measured = torch.as_tensor(self.measured, device=rows.device)
+            shape = (len(rows), len(self.measured), rows.shape[-1])
+            result = rows.new_full(shape, torch.nan)
+            result[:, measured] = rows[:, row]
+        before, after = self.energies.start, self.n_energy - self.energies.stop
+        if before or after:
+            result = torch.nn.functional.pad(result, (before, after), value=torch.nan)
+        if self.uncovered is not None:
+            result.masked_fill_(torch.as_tensor(self.uncovered, device=rows.device), torch.nan)
+        axis = self.histogram.energy_axis
+        other = [n for i, n in enumerate(self.histogram.shape) if i != axis]
+        return result.reshape(len(rows), *other, self.n_energy).movedim(-1, axis + 1)
 
 
-class ForwardModel:
-    """S(Q,E) of any force constants on the bins of one histogram.
+class ForwardModel(torch.nn.Module):
+    """S(Q,E) of any force constants on the bins of one or several histograms.
+
+    A torch module without parameters of its own: `to` moves it to another device or precision,
+    and tensors that it returns can be differentiated with respect to those given to it, modes
+    that are degenerate included. Bins that were not measured are not computed.
 
     Parameters
     ----------
     crystal
         The crystal that the force constants belong to.
-    histogram
-        Its bins are simulated where it was measured; its values are not used.
+    histograms
+        One, or a list. Their bins are simulated where they were measured; their values are not
+        used.
     temperature
-        K; the histogram's log when left out.
+        K; the histogram's log when left out. Like the next one, for all histograms, or a
+        sequence with one for each.
     energy_fwhm
-        Resolution in meV, full width at half maximum; 3 % of the incident energy when left out.
+        Resolution: full width at half maximum in meV, or an `EnergyResolution`; 3 % of the
+        incident energy when left out.
+    reference
+        Force constants whose bands decide how finely bins are sampled. By default those of each
+        call do: use a reference when many similar ones follow, or for derivatives.
+    line
+        Shape of the resolution function.
     q_spread_scale
         Extent in Q over which a bin averages, relative to the bin: events need not fill it.
+    q_fwhm
+        Full width at half maximum in 1/Å of a Gaussian spread of Q, along each bin vector, in
+        addition to the bin's own extent.
+    step_over_width
+        How finely bins are sampled: largest change of a mode's energy from one sample to the
+        next, over the width of the line.
+    kf_over_ki
+        Multiply by k_f/k_i; data from the usual reduction have been corrected for it.
+    device, dtype
+        Of the calculation: float64, or float32 for speed (see the documentation for its error).
+
+    Raises
+    ------
+    FcinvError
+        When the temperature, resolution or lattice of a histogram is unknown or impossible.
 
     Examples
     --------
@@ -115,78 +145,173 @@ class ForwardModel:
     def __init__(
         self,
         crystal: Crystal,
-        histogram: SQEHistogram,
-        temperature: float | None = None,
-        energy_fwhm: float | None = None,
+        histograms: SQEHistogram | Sequence[SQEHistogram],
+        temperature: float | Sequence[float | None] | None = None,
+        energy_fwhm: Resolution | Sequence[Resolution] = None,
+        *,
+        reference: ForceConstants | None = None,
+        line: LineShape | None = None,
         q_spread_scale: float = 1.0,
+        q_fwhm: float = 0.0,
+        step_over_width: float = STEP_OVER_WIDTH,
+        kf_over_ki: bool = False,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float64,
     ) -> None:
+        super().__init__()
+        self._like: torch.Tensor
+        self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         self.crystal = crystal
-        self.histogram = histogram
-        self.temperature = assumed_temperature(histogram, temperature)
-        self.resolution = assumed_resolution(histogram, energy_fwhm)
-        self._centres, self._bin_vectors, self._edges = bins_in_crystal(histogram, crystal)
-        self._bin_vectors = q_spread_scale * self._bin_vectors
-        self._measured = histogram.spectra(histogram.covered).any(axis=1)
-        self._displacements = Displacements(crystal)
-        self._mesh_sum = FourierSum(crystal, self._displacements.q_points)
-        self._plans: dict[tuple[int, int, int], tuple[StructureFactors, FourierSum]] = {}
+        self._is_single = not isinstance(histograms, Sequence)
+        items = list(histograms) if isinstance(histograms, Sequence) else [histograms]
+        self._measurements = [
+            _Measurement(item, crystal, kelvin, fwhm, line or GaussianLine(), kf_over_ki)
+            for item, kelvin, fwhm in zip(
+                items,
+                _for_each(temperature, len(items), "temperatures"),
+                _for_each(energy_fwhm, len(items), "resolutions"),
+                strict=True,
+            )
+        ]
+        self._reference = reference
+        self._q_spread_scale, self._q_fwhm = q_spread_scale, q_fwhm
+        self._step_over_width = step_over_width
+        self._dynamics = LatticeDynamics(crystal, self._like.device, self._like.dtype)
+        self._plans: dict[tuple[int, tuple[int, int, int]], SpectraPlan] = {}
 
-    @overload
-    def __call__(self, force_constants: ForceConstants) -> np.ndarray: ...
-
-    @overload
-    def __call__(self, force_constants: torch.Tensor) -> torch.Tensor: ...
-
-    def __call__(self, force_constants: ForceConstants | torch.Tensor) -> np.ndarray | torch.Tensor:
+    def forward(
+        self,
+        force_constants: ForceConstants | torch.Tensor,
+        born_charges: torch.Tensor | None = None,
+        dielectric: torch.Tensor | None = None,
+        resolution_scale: torch.Tensor | float = 1.0,
+    ) -> Any:
         """Simulated signal in mbarn/meV per primitive cell, shaped as the histogram's.
 
         Parameters
         ----------
         force_constants
-            `ForceConstants`, or a tensor of compact values (n_primitive, n_supercell, 3, 3) in
-            eV/Å², which gives a tensor back. NaN where the histogram was not measured.
+            `ForceConstants`, which gives arrays; or a tensor of total compact values
+            (n_primitive, n_supercell, 3, 3) in eV/Å², or (n_sets, ...) of them, which gives
+            tensors with as many leading dimensions.
+        born_charges, dielectric
+            (n_primitive, 3, 3) in e and (3, 3), for tensors of polar crystals; `ForceConstants`
+            bring their own.
+        resolution_scale
+            Factor on the width of lines.
+
+        Returns
+        -------
+        NaN where the histogram was not measured. A list for a list of histograms.
         """
-        if isinstance(force_constants, torch.Tensor):
-            return torch.from_numpy(self._signal(force_constants))
-        return self._signal(torch.from_numpy(force_constants.values))
+        if not isinstance(force_constants, torch.Tensor):
+            with torch.no_grad():
+                signals = self._signals(
+                    torch.from_numpy(force_constants.values)[None],
+                    self._dynamics_here.polar_part_of(force_constants),
+                    resolution_scale,
+                )
+            arrays = [signal[0].cpu().numpy() for signal in signals]
+            return arrays[0] if self._is_single else arrays
+        is_batch = force_constants.dim() == 5
+        values = force_constants if is_batch else force_constants[None]
+        polar = None
+        if born_charges is not None and dielectric is not None:
+            polar = self._dynamics_here.polar_part(born_charges, dielectric)
+        signals = self._signals(values, polar, resolution_scale)
+        if not is_batch:
+            signals = [signal[0] for signal in signals]
+        return signals[0] if self._is_single else signals
 
-    def _signal(self, values: torch.Tensor) -> np.ndarray:
-        result = np.full((len(self._centres), len(self._edges) - 1), np.nan)
-        if self._measured.any():
-            result[self._measured] = self._spectra(values)
-        result[~self.histogram.spectra(self.histogram.covered)] = np.nan
-        return self.histogram.from_spectra(result)
+    @property
+    def _dynamics_here(self) -> LatticeDynamics:
+        """On the present device; plans of another one are forgotten."""
+        fourier = self._dynamics.fourier
+        if (fourier.device, fourier.dtype) != (self._like.device, self._like.dtype):
+            self._dynamics = LatticeDynamics(self.crystal, self._like.device, self._like.dtype)
+            self._plans = {}
+        return self._dynamics
 
-    def _spectra(self, values: torch.Tensor) -> np.ndarray:
-        """(n_measured Q bins, n_energy)."""
-        counts = sample_counts(
-            self.crystal, values, self._bin_vectors, self._edges, self.resolution
-        )
-        if counts not in self._plans:
+    def _signals(
+        self,
+        values: torch.Tensor,
+        polar: PolarPart | None,
+        resolution_scale: torch.Tensor | float,
+    ) -> list[torch.Tensor]:
+        dynamics = self._dynamics_here
+        real_space = dynamics.real_space(values, polar)
+        tensors: dict[float, torch.Tensor] = {}
+        result = []
+        for place, measurement in enumerate(self._measurements):
+            temperature = measurement.temperature
+            if temperature not in tensors:
+                tensors[temperature] = dynamics.tensors(real_space, temperature, polar)
+            plan = self._plan(place, measurement, real_space, polar)
+            dipoles: torch.Tensor | PolarPart | None = polar
+            if polar is not None and 8 * len(plan.q_points) * plan.fourier.n_modes**2 < POLAR_BYTES:
+                dipoles = polar.stored(plan.q_points)
+            rows = spectra(plan, real_space, tensors[temperature], resolution_scale, dipoles)
+            row = torch.from_numpy(plan.row).to(rows.device)
+            result.append(measurement.assembled(rows, row))
+        return result
+
+    def _plan(
+        self,
+        place: int,
+        measurement: _Measurement,
+        real_space: RealSpace,
+        polar: PolarPart | None,
+    ) -> SpectraPlan:
+        dynamics = self._dynamics_here
+        if self._reference is not None:
+            polar = dynamics.polar_part_of(self._reference)
+            real_space = dynamics.real_space(torch.from_numpy(self._reference.values)[None], polar)
+        counts = (1, 1, 1)
+        reciprocal = 2 * np.pi * np.linalg.inv(self.crystal.primitive_lattice).T
+        bin_vectors = self._q_spread_scale * measurement.bin_vectors
+        spread = self._q_fwhm / FWHM_PER_SIGMA / np.linalg.norm(reciprocal.T @ bin_vectors, axis=0)
+        # A Gaussian reaches farther than the box: its points lie as dense over √12 σ.
+        extent = bin_vectors * np.sqrt(1 + 12 * spread**2)
+        for k in range(len(real_space.even)):
+            one = RealSpace(real_space.even[k : k + 1].detach(), real_space.odd[k : k + 1].detach())
+            needed = sample_counts(
+                partial(_energies, dynamics, one, polar),
+                extent,
+                measurement.edges,
+                measurement.resolution,
+                self._step_over_width,
+            )
+            counts = tuple(max(pair) for pair in zip(counts, needed, strict=True))  # type: ignore[assignment]
+        if (place, counts) not in self._plans:
             sampling = BinSampling.from_bins(
-                self._centres[self._measured],
-                self._bin_vectors,
+                measurement.centres[measurement.measured],
+                bin_vectors,
                 counts,
                 self.crystal.point_group_rotations,
+                spread=(float(spread[0]), float(spread[1]), float(spread[2])),
+                reciprocal=None if polar is None else reciprocal,
             )
-            self._rows = sampling.row
-            self._plans = {
-                counts: (
-                    StructureFactors(self.crystal, sampling),
-                    FourierSum(self.crystal, sampling.q_points),
-                )
-            }
-        factors, fourier = self._plans[counts]
-        mesh_modes = Modes.from_dynamical_matrices(self._mesh_sum.matrices(values))
-        modes = Modes.from_dynamical_matrices(fourier.matrices(values))
-        kernel = ModeKernel(
-            modes.squared_energies,
-            torch.from_numpy(self._edges),
-            self.temperature,
-            self.resolution,
-        )
-        tensors = self._displacements.tensors(mesh_modes, self.temperature)
-        return spectra(factors, modes, kernel, tensors).numpy()[self._rows]
+            self._plans = {key: plan for key, plan in self._plans.items() if key[0] != place}
+            self._plans[place, counts] = SpectraPlan(
+                self.crystal, sampling, dynamics.fourier, measurement.kernel
+            )
+        return self._plans[place, counts]
+
+
+def _energies(
+    dynamics: LatticeDynamics, one: RealSpace, polar: PolarPart | None, points: np.ndarray
+) -> np.ndarray:
+    """(n_q, n_modes) in meV of one set of force constants."""
+    return dynamics.modes(one, points, polar).energies[0].cpu().numpy()
+
+
+def _for_each(value: Any, n_items: int, what: str) -> list[Any]:
+    """One value for each histogram."""
+    if not isinstance(value, Sequence):
+        return [value] * n_items
+    if len(value) != n_items:
+        raise FcinvError(f"{len(value)} {what} for {n_items} histograms: give one, or one for each")
+    return list(value)
 
 
 def simulate_histogram(

@@ -11,11 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-_GRID = 1 << 20
-"""q points that agree to 1e-6 reciprocal-lattice units are the same."""
+from fcinv_core.scattering.threads import block_slices, run_blocks
 
-_CHUNK = 100_000
+GRID = 720_720
+"""q points that agree to about 1e-6 reciprocal-lattice units are the same. Usual fractions are
+multiples of 1/720720, so that rounding does not tear equal points apart."""
+
+GENERIC = (0.61803398875, 0.41421356237, 0.30277563773)
+"""Of all images of a point the one with the smallest product with this vector stands for it. Its
+components are rationally independent: images with the same product are the same."""
+
+_LARGEST_KEY = 2**62
+
+TOWARDS_GAMMA = 1e-5
+"""Length in 1/Å of the q that stands for the limit q → 0 along a direction."""
 
 
 @dataclass(frozen=True)
@@ -39,36 +50,102 @@ class IrreducibleQ:
     @classmethod
     def from_points(cls, points: np.ndarray, rotations: np.ndarray) -> IrreducibleQ:
         """Reduce ``points`` (n, 3) with ``rotations`` (n_ops, 3, 3) on reciprocal coordinates."""
-        operations = np.unique(np.concatenate([rotations, -rotations]), axis=0).astype(float)
-        keys = np.empty(len(points), np.int64)
-        equivalent = np.empty((len(points), 3))
-        for start in range(0, len(points), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            keys[part], equivalent[part] = _canonical(points[part], operations)
-        _, first, index = np.unique(keys, return_index=True, return_inverse=True)
-        reduced = equivalent[first] - np.floor(equivalent[first] + 0.5 / _GRID)
-        lattice_vectors = np.round(equivalent - reduced[index])
-        return cls(reduced, reduced[index] + lattice_vectors, index)
+        images = smallest_images(points, with_time_reversal(rotations), modulo_lattice=True)
+        cell = np.floor(images + 0.5 / GRID)
+        reduced = images - cell
+        first, index = first_of_each(reduced)
+        q_points = reduced[first]
+        return cls(q_points, q_points[index] + cell, index)
+
+    def with_directions_at_gamma(self, reciprocal: np.ndarray) -> IrreducibleQ:
+        """q = 0 taken as the limit along Q, different for each reciprocal-lattice vector.
+
+        The long-range field of polar crystals makes D(q → 0) depend on the direction.
+
+        Parameters
+        ----------
+        reciprocal
+            (3, 3) rows are reciprocal-lattice vectors in 1/Å.
+        """
+        zero = np.flatnonzero(np.abs(self.q_points).max(axis=1) < 1 / GRID)
+        at_gamma = np.flatnonzero(np.isin(self.index, zero))
+        lattice_vectors, which = np.unique(
+            np.rint(self.equivalent[at_gamma]), axis=0, return_inverse=True
+        )
+        length = np.linalg.norm(lattice_vectors @ reciprocal, axis=1, keepdims=True)
+        limits = lattice_vectors * TOWARDS_GAMMA / np.where(length > 0, length, 1.0)
+        index = self.index.copy()
+        index[at_gamma] = len(self.q_points) + which.reshape(-1)
+        return IrreducibleQ(np.vstack([self.q_points, limits]), self.equivalent, index)
 
 
-def _canonical(points: np.ndarray, operations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest key of q over all operations, and the image of Q that has it.
+def with_time_reversal(rotations: np.ndarray) -> np.ndarray:
+    """Distinct operations R and -R, (n, 3, 3)."""
+    return np.unique(np.concatenate([rotations, -rotations]), axis=0).astype(float)
 
-    Where several images share the q, the one with the smallest reciprocal-lattice vector in
-    lexicographic order is taken, so that equivalent Q become one.
+
+def smallest_images(
+    points: np.ndarray, operations: np.ndarray, *, modulo_lattice: bool
+) -> np.ndarray:
+    """The image of each point that stands for all its images.
+
+    Parameters
+    ----------
+    points
+        (n, 3) in reciprocal coordinates.
+    operations
+        (n_ops, 3, 3) that map equivalent points onto each other.
+    modulo_lattice
+        Whether points that differ by a reciprocal-lattice vector are equivalent, too.
+
+    Returns
+    -------
+    (n, 3); equivalent points that lie on a boundary between domains may keep different images.
     """
-    best_key = np.full(len(points), np.iinfo(np.int64).max)
-    best_lattice = best_key.copy()
-    best = np.empty_like(points)
-    for operation in operations:
-        image = points @ operation.T
-        cell = np.floor(image + 0.5 / _GRID)
-        grid = np.round((image - cell) * _GRID).astype(np.int64) % _GRID
-        key = (grid[:, 0] << 40) + (grid[:, 1] << 20) + grid[:, 2]
-        offset = cell.astype(np.int64) + (1 << 19)
-        lattice = (offset[:, 0] << 40) + (offset[:, 1] << 20) + offset[:, 2]
-        better = (key < best_key) | ((key == best_key) & (lattice < best_lattice))
-        best_key = np.where(better, key, best_key)
-        best_lattice = np.where(better, lattice, best_lattice)
-        best[better] = image[better]
-    return best_key, best
+    result = np.empty((len(points), 3))
+    given = torch.from_numpy(np.ascontiguousarray(points, dtype=float))
+    images = torch.from_numpy(result)
+    generic = torch.tensor(GENERIC, dtype=torch.float64)
+    turns = torch.from_numpy(operations)
+    flat = turns.reshape(-1, 3).T.contiguous()
+    products = torch.einsum("i,nij->jn", generic, turns)
+
+    def reduce(rows: slice) -> None:
+        part = given[rows]
+        if modulo_lattice:
+            turned = part @ flat
+            turned -= torch.floor(turned + 0.5 / GRID)
+            score = turned.reshape(len(part), -1, 3) @ generic
+        else:
+            score = part @ products
+        best = turns[score.argmin(dim=1)]
+        images[rows] = (best @ part[..., None])[..., 0]
+
+    slices = block_slices(len(points), 8 * 4 * len(operations), 2**20)
+    run_blocks(reduce, slices, given.device)
+    return result
+
+
+def first_of_each(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of one of each set of equal points (n, 3), and the set that each belongs to."""
+    if len(points) == 0:
+        return np.empty(0, int), np.empty(0, int)
+    grid = torch.from_numpy(np.rint(points * GRID).astype(np.int64))
+    key = torch.zeros(len(grid), dtype=torch.int64)
+    extent = 1
+    for column in grid.T:
+        place = column - column.min()
+        n_places = int(place.max()) + 1
+        if extent * n_places > _LARGEST_KEY:
+            values, place = torch.unique(place, return_inverse=True)
+            n_places = len(values)
+        if extent * n_places > _LARGEST_KEY:
+            values, key = torch.unique(key, return_inverse=True)
+            extent = len(values)
+        key = key * n_places + place
+        extent *= n_places
+    _, index = torch.unique(key, return_inverse=True)
+    n_sets = int(index.max()) + 1
+    order = torch.arange(len(points))
+    first = torch.full((n_sets,), len(points)).scatter_reduce_(0, index, order, "amin")
+    return first.numpy(), index.numpy()

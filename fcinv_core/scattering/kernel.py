@@ -8,12 +8,11 @@ modes are degenerate; eigenvectors are never differentiated.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import torch
 
+from fcinv_core.scattering.line_shape import GaussianLine, LineShape
 from fcinv_core.scattering.resolution import EnergyResolution
 from fcinv_core.units import (
     BOLTZMANN_MEV_PER_K,
@@ -24,10 +23,10 @@ from fcinv_core.units import (
 MINIMUM_ENERGY_MEV = 0.5
 """Below this energy 1/ω and the Bose factor are continued smoothly to a constant."""
 
-DEGENERACY = 1e-5
+DEGENERACY = {torch.float64: 1e-5, torch.float32: 1e-3}
 """Relative difference of squared energies below which a derivative replaces the quotient.
 
-The quotient loses ~1e-16/δ to rounding, the derivative at the midpoint ~δ²/24 to curvature.
+The quotient loses ~1e-16/δ to rounding, the derivative at the midpoint ~δ²/12 to curvature.
 """
 
 
@@ -39,8 +38,10 @@ def continued_energy(squared_energies: torch.Tensor) -> tuple[torch.Tensor, torc
     """
     limit = MINIMUM_ENERGY_MEV**2
     root = squared_energies.clamp(min=limit).sqrt()
-    tail = 0.5 * torch.exp((squared_energies / limit - 1).clamp(max=0.0))
     below = squared_energies < limit
+    if not below.any():
+        return root, 0.5 / root
+    tail = 0.5 * torch.exp((squared_energies / limit - 1).clamp(max=0.0))
     energy = torch.where(below, MINIMUM_ENERGY_MEV * (0.5 + tail), root)
     slope = torch.where(below, tail / MINIMUM_ENERGY_MEV, 0.5 / root)
     return energy, slope
@@ -51,109 +52,208 @@ def bose_occupation(energy: torch.Tensor, temperature: float) -> tuple[torch.Ten
     if temperature <= 0:
         return torch.zeros_like(energy), torch.zeros_like(energy)
     thermal = BOLTZMANN_MEV_PER_K * temperature
-    occupation = 1.0 / torch.expm1((energy / thermal).clamp(max=600.0))
+    occupation = 1.0 / torch.expm1((energy / thermal).clamp(max=80.0))
     return occupation, -occupation * (occupation + 1) / thermal
 
 
-def pair_indices(n_modes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Upper-triangle index pairs (μ <= ν) of modes."""
-    upper = torch.triu_indices(n_modes, n_modes)
-    return upper[0], upper[1]
+def reciprocal_gaps(squared_energies: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """1/(λ_μ - λ_ν) for each pair of modes, 0 where they coincide, and where they do.
+
+    The divided difference of a function k is (k_μ - k_ν) times the first, plus the mean of the
+    two derivatives where the second is true (always on the diagonal).
+
+    Parameters
+    ----------
+    squared_energies
+        (..., n_modes) in meV².
+
+    Returns
+    -------
+    (..., n_modes, n_modes) each.
+    """
+    first, second = squared_energies[..., :, None], squared_energies[..., None, :]
+    gap = first - second
+    scale = first.abs() + second.abs() + MINIMUM_ENERGY_MEV**2
+    close = gap.abs() < DEGENERACY[squared_energies.dtype] * scale
+    return torch.where(close, 0.0, 1.0 / torch.where(close, 1.0, gap)), close
 
 
 def divided_differences(
     squared_energies: torch.Tensor, value: torch.Tensor, slope: torch.Tensor
 ) -> torch.Tensor:
-    """Divided differences of a function of λ for every pair of modes.
+    """Divided differences [k(λ_μ) - k(λ_ν)]/(λ_μ - λ_ν), the derivative where λ_μ = λ_ν.
 
     Parameters
     ----------
-    squared_energies
-        (n, n_modes) in meV².
-    value, slope
-        (n, n_modes, ...) the function and its derivative with respect to λ.
+    squared_energies, value, slope
+        (..., n_modes): λ in meV², k(λ) and dk/dλ.
 
     Returns
     -------
-    (n, n_pairs, ...) in the order of `pair_indices`: [k(λ_μ) - k(λ_ν)]/(λ_μ - λ_ν), and the
-    derivative where the two coincide.
+    (..., n_modes, n_modes).
     """
-    first, second = pair_indices(squared_energies.shape[1])
-    gap = squared_energies[:, first] - squared_energies[:, second]
-    scale = squared_energies.abs().amax(dim=1, keepdim=True) + MINIMUM_ENERGY_MEV**2
-    close = gap.abs() < DEGENERACY * scale
-    safe = torch.where(close, torch.ones_like(gap), gap)
-    extra = (...,) + (None,) * (value.dim() - 2)
-    quotient = (value[:, first] - value[:, second]) / safe[extra]
-    mean_slope = 0.5 * (slope[:, first] + slope[:, second])
-    return torch.where(close[extra], mean_slope, quotient)
+    reciprocal, close = reciprocal_gaps(squared_energies)
+    quotient = (value[..., :, None] - value[..., None, :]) * reciprocal
+    return quotient + 0.5 * close * (slope[..., :, None] + slope[..., None, :])
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Spectra of modes of unit |F|², each in the window of energy bins that its lines reach.
+
+    Every mode has one line, or two: neutron energy loss at +E and gain at -E.
+
+    Attributes
+    ----------
+    first
+        (..., n_modes, n_lines) index of the first bin of each window.
+    value
+        (..., n_modes, n_lines, width) bin averages k_j in mbarn/meV per unit |F|² (fm²Å⁻²/u).
+    slope, by_width
+        Derivatives of ``value`` with respect to λ per meV², and to the logarithm of the
+        resolution's scale; None unless asked for.
+    n_bins
+        Number of energy bins.
+    """
+
+    first: torch.Tensor
+    value: torch.Tensor
+    slope: torch.Tensor | None
+    by_width: torch.Tensor | None
+    n_bins: int
+
+    def bins(self) -> torch.Tensor:
+        """(..., n_modes, n_lines, width) energy bin of each number."""
+        return self.first[..., None] + torch.arange(self.value.shape[-1], device=self.first.device)
+
+    def dense(self, windows: torch.Tensor) -> torch.Tensor:
+        """``windows``, one of value, slope or by_width, on all bins: (..., n_modes, n_bins)."""
+        shape = windows.shape[:-2]
+        result = windows.new_zeros((*shape, self.n_bins))
+        index = self.bins()
+        for line in range(windows.shape[-2]):
+            result.scatter_add_(-1, index[..., line, :], windows[..., line, :])
+        return result
 
 
 @dataclass(frozen=True)
 class ModeKernel:
-    """Bin-averaged spectrum of modes of unit |F|²: k_j(λ) and its derivatives.
+    """Bin-averaged spectrum of a mode of unit |F|² as a function of its squared energy λ.
 
-    k_j(λ) = c/(2ω) [(n+1) B_j(ω) + n B_j(-ω)], B_j(ω) the average of the resolution function
-    centred at ω over energy bin j (error-function difference, exact), and
-    c = ħ²/u · 10 mbarn/fm², so that |F|² in fm²Å⁻²/u gives mbarn/meV per primitive cell.
+    k_j(λ) = c/(2ω) [(n+1) B_j(ω) + n B_j(-ω)], B_j(E) the average over energy bin j of the line
+    shape centred at E, exact, and c = ħ²/u · 10 mbarn/fm², so that |F|² in fm²Å⁻²/u gives
+    mbarn/meV per primitive cell.
 
     Attributes
     ----------
-    squared_energies
-        (n, n_modes) in meV².
     edges
-        (n_energy + 1,) energy-bin edges in meV.
+        (n_bins + 1,) energy-bin edges in meV.
+    temperature
+        K.
+    resolution
+        Width of the line as a function of energy transfer.
+    line
+        Its shape.
+    incident_energy
+        meV: multiply by k_f/k_i at the energy transfer of each mode. None: leave that out, as
+        reduced data have been corrected for it.
     """
 
-    squared_energies: torch.Tensor
     edges: torch.Tensor
     temperature: float
     resolution: EnergyResolution
-    resolution_scale: float = 1.0
+    line: LineShape = GaussianLine()
+    incident_energy: float | None = None
 
-    def _line(self, centre: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Bin averages of a line at ``centre``, their derivatives by centre and log(width)."""
-        sigma, sigma_slope = self.resolution.sigma(centre)
-        sigma, sigma_slope = sigma * self.resolution_scale, sigma_slope * self.resolution_scale
-        z = (self.edges - centre[..., None]) / sigma[..., None]
-        density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-        widths = torch.diff(self.edges)
-        shift = -density * (1 + z * sigma_slope[..., None]) / sigma[..., None]
-        value = 0.5 * torch.diff(torch.erf(z / math.sqrt(2))) / widths
-        return value, torch.diff(shift) / widths, torch.diff(-density * z) / widths
+    def to(self, device: torch.device, dtype: torch.dtype) -> ModeKernel:
+        """The same on another device or with other precision."""
+        return replace(self, edges=self.edges.to(device, dtype))
 
-    @cached_property
-    def _parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        energy, energy_slope = continued_energy(self.squared_energies)
+    def lines(
+        self,
+        squared_energies: torch.Tensor,
+        resolution_scale: float | torch.Tensor = 1.0,
+        *,
+        derivatives: bool = False,
+    ) -> Lines:
+        """Windows of every mode.
+
+        Parameters
+        ----------
+        squared_energies
+            (..., n_modes) in meV².
+        resolution_scale
+            Factor on the width of the line.
+        derivatives
+            Whether slopes are wanted too.
+        """
+        energy, energy_slope = continued_energy(squared_energies)
         occupation, occupation_slope = bose_occupation(energy, self.temperature)
-        loss, loss_shift, loss_width = self._line(energy)
-        gain, gain_shift, gain_width = self._line(-energy)
+        sign, population = self._sides(energy, occupation, resolution_scale)
+        centre = sign * energy[..., None]
+        transfer, transfer_slope = self._kf_over_ki(centre)
         factor = (0.5 * HBAR_SQUARED_OVER_U * MBARN_PER_SQUARE_FM / energy)[..., None]
-        up, down = (occupation + 1)[..., None], occupation[..., None]
-        value = factor * (up * loss + down * gain)
-        slope = (
-            -value / energy[..., None]
-            + factor * occupation_slope[..., None] * (loss + gain)
-            + factor * (up * loss_shift - down * gain_shift)
+        strength = factor * population * transfer
+
+        sigma, sigma_slope = self.resolution.sigma(centre)
+        sigma, sigma_slope = sigma * resolution_scale, sigma_slope * resolution_scale
+        first, edges = self._windows(centre, sigma)
+        widths = torch.diff(edges)
+        z = (edges - centre[..., None]) / sigma[..., None]
+        average = torch.diff(self.line.cumulative(z)) / widths
+        n_bins = len(self.edges) - 1
+        value = strength[..., None] * average
+        if not derivatives:
+            return Lines(first, value, None, None, n_bins)
+        density = self.line.density(z)
+        by_centre = torch.diff(-density * (1 + z * sigma_slope[..., None])) / (
+            widths * sigma[..., None]
         )
-        width = factor * (up * loss_width + down * gain_width)
-        return value, slope * energy_slope[..., None], width
+        by_width = torch.diff(-density * z) / widths
+        strength_slope = sign * factor * population * transfer_slope + factor * transfer * (
+            occupation_slope[..., None] - population / energy[..., None]
+        )
+        slope = strength_slope[..., None] * average + (sign * strength)[..., None] * by_centre
+        slope = slope * energy_slope[..., None, None]
+        return Lines(first, value, slope, strength[..., None] * by_width, n_bins)
 
-    @property
-    def value(self) -> torch.Tensor:
-        """(n, n_modes, n_energy) in mbarn/meV per unit |F|² (fm²Å⁻²/u)."""
-        return self._parts[0]
+    def _sides(
+        self,
+        energy: torch.Tensor,
+        occupation: torch.Tensor,
+        resolution_scale: float | torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Signs of the energy transfer (n_lines,) and n + 1 or n, (..., n_modes, n_lines).
 
-    @property
-    def slope(self) -> torch.Tensor:
-        """Derivative of `value` with respect to λ, per meV²."""
-        return self._parts[1]
+        Energy gain is left out where none of its lines reaches the bins.
+        """
+        sigma, _ = self.resolution.sigma(-energy)
+        upper = -energy + self.line.reach[1] * sigma * resolution_scale
+        if self.temperature <= 0 or not (upper > self.edges[0]).any():
+            return energy.new_ones(1), (occupation + 1)[..., None]
+        return energy.new_tensor([1.0, -1.0]), torch.stack([occupation + 1, occupation], dim=-1)
 
-    @property
-    def width_slope(self) -> torch.Tensor:
-        """Derivative of `value` with respect to the logarithm of the resolution scale."""
-        return self._parts[2]
+    def _windows(
+        self, centre: torch.Tensor, sigma: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """First bin that each line reaches, and the edges of as many bins as any line needs."""
+        lower, upper = self.line.reach
+        n_bins = len(self.edges) - 1
+        span = (upper - lower) * sigma.max()
+        beyond = torch.searchsorted(self.edges, self.edges + span)
+        passed = beyond - torch.arange(n_bins + 1, device=beyond.device)
+        width = min(n_bins, int(passed.max()) + 1)
+        first = torch.searchsorted(self.edges, (centre + lower * sigma).contiguous()) - 1
+        first = first.clamp(0, n_bins - width)
+        steps = torch.arange(width + 1, device=first.device)
+        return first, self.edges[first[..., None] + steps]
 
-    def pair_differences(self) -> torch.Tensor:
-        """Divided differences of the kernel: (n, n_pairs, n_energy) per meV²."""
-        return divided_differences(self.squared_energies, self.value, self.slope)
+    def _kf_over_ki(self, energy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """√(1 - E/E_i), 0 where no neutron can lose so much, and its derivative."""
+        if self.incident_energy is None:
+            return torch.ones_like(energy), torch.zeros_like(energy)
+        left = 1 - energy / self.incident_energy
+        possible = left > 0
+        ratio = torch.where(possible, left, 1.0).sqrt()
+        slope = -0.5 / (self.incident_energy * ratio)
+        return torch.where(possible, ratio, 0.0), torch.where(possible, slope, 0.0)

@@ -1,173 +1,227 @@
-"""One-phonon coherent spectra of sampled Q bins, and their exact Jacobian.
+"""One-phonon coherent spectra of sampled Q bins, differentiable.
 
 S(Q,E) = Σ_ν |F_ν(Q)|²/(2ω_ν) {(n+1) δ(E-ω) + n δ(E+ω)},
-F_ν(Q) = Σ_κ b_κ/√m_κ (Q·e_κν(q)) exp(-iG·r_κ) exp(-W_κ(Q)),  G = Q - q
+F_ν(Q) = Σ_κ b_κ/√m_κ (Q·e_κν(q)) exp(-iQ·r_κ) exp(-W_κ(Q))
 
-(Squires, eq. 3.120 with phonopy's phase convention for D(q)).
+(Squires, eq. 3.120, with the phase convention of `dynamical`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import warnings
+from typing import Any
 
-import numpy as np
 import torch
 
-from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.dynamical import BLOCK_BYTES, Modes
-from fcinv_core.scattering.kernel import ModeKernel, pair_indices
+from fcinv_core.scattering.dynamical import RealSpace
+from fcinv_core.scattering.hermitian import packed_gradient
+from fcinv_core.scattering.kernel import Lines, reciprocal_gaps
+from fcinv_core.scattering.plan import Block, Samples, SpectraPlan, momentum_squares
+from fcinv_core.scattering.polar import PolarPart
+from fcinv_core.scattering.threads import map_blocks, run_blocks
 
-if TYPE_CHECKING:
-    from fcinv_core.crystal import Crystal
-
-
-@dataclass(frozen=True)
-class SpectraJacobian:
-    """Spectra (n_rows, n_energy) in mbarn/meV per primitive cell, and their derivatives.
-
-    Attributes
-    ----------
-    spectra
-        Bin-averaged S(Q,E).
-    parameters
-        (n_rows, n_energy, n_par) per eV/Å².
-    resolution
-        (n_rows, n_energy) with respect to the logarithm of the resolution scale.
-    """
-
-    spectra: torch.Tensor
-    parameters: torch.Tensor
-    resolution: torch.Tensor
-
-
-class StructureFactors:
-    """Everything in F_ν(Q) that does not depend on force constants, for sampled bins."""
-
-    def __init__(self, crystal: Crystal, sampling: BinSampling) -> None:
-        self.n_rows, self.n_samples = sampling.q_index.shape
-        self.n_atoms = crystal.n_primitive
-        self.weights = torch.from_numpy(sampling.weights)
-        self.q_index = torch.from_numpy(np.ascontiguousarray(sampling.q_index))
-        reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
-        self._lattice_vectors = sampling.points - sampling.q_points[sampling.q_index]
-        self._momentum = torch.from_numpy(sampling.points @ reciprocal)
-        self._positions = np.asarray(crystal.primitive_positions, float)
-        self._strength = torch.as_tensor(
-            np.asarray(crystal.primitive_scattering_lengths, float)
-            / np.sqrt(np.asarray(crystal.primitive_masses, float))
-        )
-
-    def momentum(self, rows: slice) -> torch.Tensor:
-        """(n, 3) Q in 1/Å in the Cartesian axes of the force constants' cell."""
-        return self._momentum[rows].reshape(-1, 3)
-
-    def vectors(self, rows: slice, tensors: torch.Tensor) -> torch.Tensor:
-        """(n, n_atoms, 3) with F_ν = Σ_κα vector·e; ``tensors`` are ⟨u u⟩ (n_atoms, 3, 3)."""
-        momentum = self.momentum(rows)
-        exponent = 0.5 * momentum_squares(momentum) @ tensors.reshape(self.n_atoms, 9).T
-        phase = -2 * np.pi * (self._lattice_vectors[rows].reshape(-1, 3) @ self._positions.T)
-        amplitude = self._strength * torch.exp(-exponent)
-        return torch.polar(amplitude, torch.from_numpy(phase))[..., None] * momentum[:, None]
-
-    def row_blocks(self, bytes_per_sample: int) -> list[slice]:
-        """Slices of rows whose temporary arrays stay within bounds."""
-        step = max(1, BLOCK_BYTES // (bytes_per_sample * self.n_samples))
-        return [slice(start, start + step) for start in range(0, self.n_rows, step)]
-
-
-def momentum_squares(momentum: torch.Tensor) -> torch.Tensor:
-    """Q_α Q_β of each momentum (n, 3), as (n, 9)."""
-    return (momentum[:, :, None] * momentum[:, None, :]).reshape(-1, 9)
-
-
-def mode_amplitudes(vectors: torch.Tensor, eigenvectors: torch.Tensor) -> torch.Tensor:
-    """Contribution of each atom to F_ν: (n, n_atoms, n_modes) in fm Å⁻¹ u^-½."""
-    n, n_atoms = vectors.shape[:2]
-    return torch.einsum(
-        "nka,nkam->nkm", vectors, eigenvectors.reshape(n, n_atoms, 3, eigenvectors.shape[-1])
-    )
+with warnings.catch_warnings():
+    # torch announces once that these tensors are new.
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), (1, 1))
 
 
 def spectra(
-    factors: StructureFactors, modes: Modes, kernel: ModeKernel, tensors: torch.Tensor
-) -> torch.Tensor:
-    """Bin-averaged S(Q,E): (n_rows, n_energy) in mbarn/meV per primitive cell.
-
-    Parameters
-    ----------
-    factors, modes, kernel
-        Of the same sampled bins and wave vectors.
-    tensors
-        ⟨u u⟩ (n_atoms, 3, 3) in Å².
-    """
-    value = kernel.value
-    n_modes, n_energy = value.shape[1:]
-    result = value.new_empty((factors.n_rows, n_energy))
-    for rows in factors.row_blocks(8 * n_modes * (n_energy + 8 * factors.n_atoms)):
-        index = factors.q_index[rows].reshape(-1)
-        amplitudes = mode_amplitudes(factors.vectors(rows, tensors), modes.eigenvectors[index])
-        strength = amplitudes.sum(dim=1).abs().square()
-        n_rows = len(index) // factors.n_samples
-        strength = strength.reshape(n_rows, factors.n_samples, n_modes) * factors.weights[:, None]
-        result[rows] = (
-            strength.reshape(n_rows, 1, -1) @ value[index].reshape(n_rows, -1, n_energy)
-        )[:, 0]
-    return result
-
-
-def spectra_with_jacobian(
-    factors: StructureFactors,
-    modes: Modes,
-    kernel: ModeKernel,
+    plan: SpectraPlan,
+    real_space: RealSpace,
     tensors: torch.Tensor,
-    tensor_slopes: torch.Tensor,
-    couplings: torch.Tensor,
-) -> SpectraJacobian:
-    """Spectra and their derivatives by every force-constant parameter.
+    resolution_scale: torch.Tensor | float = 1.0,
+    polar: torch.Tensor | PolarPart | None = None,
+) -> torch.Tensor:
+    """Bin-averaged S(Q,E): (n_sets, n_rows, n_energy) in mbarn/meV per primitive cell.
 
-    With a_ν = F_ν and M = e_μ† (∂D/∂p) e_ν, dS = Σ_μν L_μν Re(a_μ* a_ν M_μν ...) runs over the
-    divided differences L of the kernel; the Debye-Waller factor adds -2 k_ν Re(a_ν* Σ_κ W'_κ
-    a_νκ).
+    Differentiable in all tensors, at degenerate modes too: the derivative of k(λ) is taken by
+    divided differences, eigenvectors are never differentiated.
 
     Parameters
     ----------
-    tensor_slopes
-        ∂⟨u u⟩/∂p, (n_atoms, 3, 3, n_par).
-    couplings
-        M, (n_q, n_modes, n_modes, n_par) from `DynamicalBasis.in_mode_basis`.
+    plan
+        Bins of `SpectraPlan`.
+    real_space
+        Force constants by translation.
+    tensors
+        ⟨u u⟩ (n_sets, n_atoms, 3, 3) in Å².
+    resolution_scale
+        Factor on the width of lines.
+    polar
+        (n_q, (3 n_atoms)²) components in meV² to add to D(q) at ``plan.q_points``; or what works
+        them out block by block, and is not differentiated.
     """
-    n_modes, n_energy = kernel.value.shape[1:]
-    n_par = couplings.shape[-1]
-    first, second = pair_indices(n_modes)
-    double = torch.where(first == second, 1.0, 2.0).to(kernel.value.dtype)
-    packed = couplings[:, first, second]
-    kernels = torch.cat([kernel.pair_differences(), kernel.value], dim=1)
-    n_terms = kernels.shape[1]
-    flat_slopes = tensor_slopes.reshape(-1, 9, n_par).transpose(0, 1).reshape(9, -1)
-    value = kernel.value.new_empty((factors.n_rows, n_energy))
-    jacobian = value.new_empty((factors.n_rows, n_energy, n_par))
-    width = torch.empty_like(value)
-    for rows in factors.row_blocks(8 * n_terms * (n_energy + 4 * n_par)):
-        index = factors.q_index[rows].reshape(-1)
-        n_rows = len(index) // factors.n_samples
-        by_atom = mode_amplitudes(factors.vectors(rows, tensors), modes.eigenvectors[index])
-        amplitudes = by_atom.sum(dim=1)
-        weights = factors.weights.repeat(n_rows)[:, None]
-        products = amplitudes[:, first] * amplitudes[:, second].conj() * double * weights
-        coupled = packed[index]
-        terms = value.new_empty((len(index), n_terms, n_par))
-        n_pairs = len(first)
-        torch.mul(products.real[..., None], coupled.real, out=terms[:, :n_pairs])
-        terms[:, :n_pairs].addcmul_(products.imag[..., None], coupled.imag, value=-1)
-        momentum = factors.momentum(rows)
-        squares = momentum_squares(momentum)
-        exponent_slopes = 0.5 * (squares @ flat_slopes).reshape(len(index), -1, n_par)
-        atom_share = (amplitudes.conj()[:, None] * by_atom).real * weights[..., None]
-        torch.matmul(-2 * atom_share.transpose(1, 2), exponent_slopes, out=terms[:, n_pairs:])
-        gathered = kernels[index].reshape(n_rows, -1, n_energy).transpose(1, 2)
-        jacobian[rows] = gathered @ terms.reshape(n_rows, -1, n_par)
-        strength = (amplitudes.abs().square() * weights).reshape(n_rows, 1, -1)
-        value[rows] = (strength @ kernel.value[index].reshape(n_rows, -1, n_energy))[:, 0]
-        width[rows] = (strength @ kernel.width_slope[index].reshape(n_rows, -1, n_energy))[:, 0]
-    return SpectraJacobian(value, jacobian, width)
+    scale = torch.as_tensor(resolution_scale, dtype=tensors.dtype, device=tensors.device)
+    return _Spectra.apply(real_space.even, real_space.odd, tensors, scale, polar, plan)
+
+
+class _Spectra(torch.autograd.Function):
+    """`spectra` and its vector-Jacobian product.
+
+    Modes are worked out again on the way back instead of being kept: memory stays that of a few
+    blocks.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        even: torch.Tensor,
+        odd: torch.Tensor,
+        tensors: torch.Tensor,
+        scale: torch.Tensor,
+        polar: torch.Tensor | PolarPart | None,
+        plan: SpectraPlan,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(even, odd, tensors, scale)
+        ctx.plan, ctx.polar = plan, polar
+        result = tensors.new_empty((len(tensors), plan.n_rows, plan.n_energy))
+        real_space = RealSpace(even, odd)
+
+        def evaluate(block: Block) -> None:
+            modes = plan.modes(block, real_space, plan.waves(block), polar)
+            lines = plan.kernel.lines(modes.squared_energies, scale)
+            dense = lines.dense(lines.value).reshape(-1, plan.n_energy)
+            n_modes = plan.fourier.n_modes
+            for samples in plan.samples(block, 16 * n_modes * (n_modes + 4) * len(tensors)):
+                amplitudes = mode_amplitudes(plan, samples, tensors, modes.eigenvectors)
+                strength = amplitudes.abs().square()
+                result[:, samples.rows] = _weighted_sums(
+                    strength, plan.weights, samples.index, dense
+                )
+
+        run_blocks(evaluate, plan.blocks, plan.fourier.device)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        even, odd, tensors, scale = ctx.saved_tensors
+        plan: SpectraPlan = ctx.plan
+        polar = ctx.polar
+        real_space = RealSpace(even, odd)
+
+        def pull_back(block: Block) -> tuple[torch.Tensor, ...]:
+            return _pull_back(plan, block, gradient, real_space, tensors, scale, polar)
+
+        by_even, by_odd = torch.zeros_like(even), torch.zeros_like(odd)
+        by_tensors, by_scale = torch.zeros_like(tensors), torch.zeros_like(scale)
+        by_polar = torch.zeros_like(polar) if ctx.needs_input_grad[4] else None
+        parts = map_blocks(pull_back, plan.blocks, plan.fourier.device)
+        for block, (matrices, even_part, odd_part, tensor_part, scale_part) in zip(
+            plan.blocks, parts, strict=True
+        ):
+            by_even += even_part
+            by_odd += odd_part
+            by_tensors += tensor_part
+            by_scale += scale_part
+            if by_polar is not None:
+                by_polar[block.q_points] += matrices.sum(dim=0)
+        return by_even, by_odd, by_tensors, by_scale, by_polar, None
+
+
+def mode_amplitudes(
+    plan: SpectraPlan, samples: Samples, tensors: torch.Tensor, eigenvectors: torch.Tensor
+) -> torch.Tensor:
+    """F_ν(Q) of each sample, (n_sets, n, n_modes) in fm Å⁻¹ u^-½."""
+    vectors = plan.vectors(samples, tensors)
+    chosen = eigenvectors[:, samples.index.reshape(-1)]
+    return (vectors[..., None, :] @ chosen)[..., 0, :]
+
+
+def _weighted_sums(
+    strength: torch.Tensor, weights: torch.Tensor, index: torch.Tensor, dense: torch.Tensor
+) -> torch.Tensor:
+    """Σ over samples and modes of strength · weight · line: (n_sets, n_rows, n_energy).
+
+    A sparse matrix acts on the lines of all q points, which are not copied for each sample.
+    """
+    n_sets, _, n_modes = strength.shape
+    n_rows, n_samples = index.shape
+    values = strength.reshape(n_sets, n_rows, n_samples, n_modes) * weights[:, None]
+    n_q = len(dense) // (n_sets * n_modes)
+    sets = torch.arange(n_sets, device=index.device)[:, None, None] * n_q
+    columns = (sets + index)[..., None] * n_modes + torch.arange(n_modes, device=index.device)
+    starts = torch.arange(n_sets * n_rows + 1, device=index.device) * (n_samples * n_modes)
+    matrix = torch.sparse_csr_tensor(
+        starts, columns.reshape(-1), values.reshape(-1), (n_sets * n_rows, len(dense))
+    )
+    return (matrix @ dense).reshape(n_sets, n_rows, -1)
+
+
+def _pull_back(
+    plan: SpectraPlan,
+    block: Block,
+    gradient: torch.Tensor,
+    real_space: RealSpace,
+    tensors: torch.Tensor,
+    scale: torch.Tensor,
+    polar: torch.Tensor | PolarPart | None,
+) -> tuple[torch.Tensor, ...]:
+    """Share of a block in the gradient by D(q), even, odd, tensors and resolution scale.
+
+    With b_ν and c_ν the gradient of the spectrum times k(λ_ν) and dk/dλ, the gradient by D is
+    Σ_μν Γ_μν F_μ F_ν* e_ν e_μ†, Γ the divided difference of b.
+    """
+    waves = plan.waves(block)
+    modes = plan.modes(block, real_space, waves, polar)
+    lines = plan.kernel.lines(modes.squared_energies, scale, derivatives=True)
+    vectors = modes.eigenvectors
+    n_sets, _, n_modes = modes.squared_energies.shape
+    by_value, by_slope = torch.zeros_like(vectors), torch.zeros_like(vectors)
+    by_tensors, by_scale = torch.zeros_like(tensors).flatten(2), torch.zeros_like(scale)
+    bytes_per_sample = 8 * n_sets * n_modes * (4 * n_modes + 4 * lines.value.shape[-1])
+    for samples in plan.samples(block, bytes_per_sample):
+        index = samples.index.reshape(-1)
+        sources = plan.vectors(samples, tensors)
+        chosen = vectors[:, index]
+        amplitudes = (sources[..., None, :] @ chosen)[..., 0, :]
+        value, slope, width = _projections(gradient[:, samples.rows], lines, samples, plan.weights)
+        conjugate = amplitudes.conj()
+        outer = amplitudes[..., :, None] * conjugate[..., None, :]
+        by_value.index_add_(1, index, outer * value[..., :, None])
+        by_slope.index_add_(1, index, outer * slope[..., :, None])
+        by_scale += (amplitudes.abs().square() * width).sum() / scale
+        # dF_ν/dW_κ is minus what atom κ contributes to F_ν.
+        returned = (chosen @ (conjugate * value)[..., None])[..., 0]
+        by_exponent = -2 * (sources * returned).real.unflatten(-1, (-1, 3)).sum(dim=-1)
+        squares = momentum_squares(samples.momentum.to(scale.dtype))
+        by_tensors += 0.5 * by_exponent.transpose(1, 2) @ squares
+    reciprocal, close = reciprocal_gaps(modes.squared_energies)
+    middle = reciprocal * (by_value - by_value.mH) + 0.5 * close * (by_slope + by_slope.mH)
+    matrices = packed_gradient(vectors @ middle.transpose(-1, -2) @ vectors.mH)
+    cosines, sines = waves
+    n_even = real_space.even.shape[-1]
+    return (
+        matrices,
+        cosines.T @ matrices[..., :n_even],
+        sines.T @ matrices[..., n_even:],
+        by_tensors.reshape(tensors.shape),
+        by_scale,
+    )
+
+
+def _projections(
+    gradient: torch.Tensor, lines: Lines, samples: Samples, weights: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Σ_j g_j k_j of each sample and mode, with k the line, its slope and its change by width.
+
+    Parameters
+    ----------
+    gradient
+        (n_sets, n_rows, n_energy) of the rows of ``samples``.
+
+    Returns
+    -------
+    Three of (n_sets, n, n_modes), weights of the samples included.
+    """
+    assert lines.slope is not None and lines.by_width is not None
+    n_rows, n_samples = samples.index.shape
+    index = samples.index.reshape(-1)
+    row = torch.arange(n_rows, device=index.device).repeat_interleave(n_samples)
+    places = lines.bins()[:, index] + (row * lines.n_bins)[:, None, None, None]
+    taken = gradient.flatten(1).gather(1, places.flatten(1)).reshape(places.shape)
+    taken = taken * weights.repeat(n_rows)[:, None, None, None]
+    return tuple(
+        (taken * windows[:, index]).sum(dim=(-2, -1))
+        for windows in (lines.value, lines.slope, lines.by_width)
+    )

@@ -8,9 +8,12 @@ import torch
 from scattering.euphonic_oracle import shifted_mesh, tensors_of
 
 from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.displacements import Displacements, brillouin_mesh
-from fcinv_core.scattering.dynamical import FourierSum, Modes
-from fcinv_core.scattering.spectra import StructureFactors, mode_amplitudes
+from fcinv_core.scattering.displacements import brillouin_mesh
+from fcinv_core.scattering.kernel import ModeKernel
+from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
+from fcinv_core.scattering.plan import SpectraPlan
+from fcinv_core.scattering.resolution import EnergyResolution
+from fcinv_core.scattering.spectra import mode_amplitudes
 from fcinv_core.units import HBAR_SQUARED_OVER_U, MBARN_PER_SQUARE_FM
 
 CRYSTALS = ("Si", "MgO", "Al", "ZnO")
@@ -44,19 +47,23 @@ def momenta() -> np.ndarray:
 def mode_strengths(force_constants, points, tensors):
     """Energies (meV) and |F|² ħ²/2E (mbarn per primitive cell) of each mode at each Q."""
     crystal = force_constants.crystal
+    dynamics = LatticeDynamics(crystal)
     sampling = BinSampling.from_bins(points, SMALL_BIN, (1, 1, 1), NO_SYMMETRY)
-    fourier = FourierSum(crystal, sampling.q_points)
-    modes = Modes.from_dynamical_matrices(
-        fourier.matrices(torch.from_numpy(force_constants.values))
-    )
-    factors = StructureFactors(crystal, sampling)
-    index = factors.q_index.reshape(-1)
-    vectors = factors.vectors(slice(None), torch.from_numpy(tensors))
-    amplitudes = mode_amplitudes(vectors, modes.eigenvectors[index]).sum(dim=1)
-    energies = modes.energies[index]
-    strengths = amplitudes.abs().square() * HBAR_SQUARED_OVER_U / (2 * energies)
-    row = sampling.row
-    return energies.numpy()[row], MBARN_PER_SQUARE_FM * strengths.numpy()[row]
+    kernel = ModeKernel(torch.tensor([0.0, 1.0]), TEMPERATURE, EnergyResolution.constant(1.0))
+    plan = SpectraPlan(crystal, sampling, dynamics.fourier, kernel)
+    real_space = dynamics.real_space(torch.from_numpy(force_constants.values)[None])
+    energies = np.empty((plan.n_rows, 3 * crystal.n_primitive))
+    strengths = np.empty_like(energies)
+    for block in plan.blocks:
+        modes = plan.modes(block, real_space, plan.waves(block), None)
+        for samples in plan.samples(block, 1):
+            amplitudes = mode_amplitudes(
+                plan, samples, torch.from_numpy(tensors)[None], modes.eigenvectors
+            )[0]
+            energies[samples.rows] = modes.energies[0, samples.index[:, 0]].numpy()
+            strengths[samples.rows] = amplitudes.abs().square().numpy()
+    strengths *= MBARN_PER_SQUARE_FM * HBAR_SQUARED_OVER_U / (2 * energies)
+    return energies[plan.row], strengths[plan.row]
 
 
 def sums_over_degenerate(energies, strengths):
@@ -91,12 +98,9 @@ def test_structure_factors(name, force_constants, oracle):
 
 
 def own_tensors(force_constants, temperature):
-    displacements = Displacements(force_constants.crystal)
-    fourier = FourierSum(force_constants.crystal, displacements.q_points)
-    modes = Modes.from_dynamical_matrices(
-        fourier.matrices(torch.from_numpy(force_constants.values))
-    )
-    return displacements.tensors(modes, temperature).numpy()
+    dynamics = LatticeDynamics(force_constants.crystal)
+    real_space = dynamics.real_space(torch.from_numpy(force_constants.values)[None])
+    return dynamics.tensors(real_space, temperature)[0].numpy()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 80.0, 600.0])

@@ -30,10 +30,13 @@ energies_mev = st.floats(3.0, 150.0)
 temperatures_k = st.floats(5.0, 1500.0)
 
 
-def kernel(energies, edges, temperature, fwhm=0.1, scale=1.0):
-    squares = torch.tensor(energies, dtype=torch.float64).reshape(1, -1) ** 2
+def spectrum(energies, edges, temperature, fwhm=0.1, scale=1.0, **settings):
+    """(n_modes, n_bins) of modes at ``energies`` with unit |F|²."""
+    squares = torch.tensor(energies, dtype=torch.float64) ** 2
     resolution = EnergyResolution.constant(fwhm)
-    return ModeKernel(squares, torch.as_tensor(edges), temperature, resolution, scale)
+    kernel = ModeKernel(torch.as_tensor(edges), temperature, resolution, **settings)
+    lines = kernel.lines(squares, scale)
+    return lines.dense(lines.value)
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,7 +44,7 @@ def kernel(energies, edges, temperature, fwhm=0.1, scale=1.0):
 def test_detailed_balance_and_sum_rule(energy, temperature, fwhm):
     """Loss over gain is exp(E/kT); both add up to ħ²/2E coth(E/2kT)."""
     edges = torch.tensor([-200.0, 0.0, 200.0], dtype=torch.float64)
-    gain, loss = (kernel([energy], edges, temperature, fwhm).value[0, 0] * 200).tolist()
+    gain, loss = (spectrum([energy], edges, temperature, fwhm)[0] * 200).tolist()
     reduced = energy / (BOLTZMANN * temperature)
     prefactor = HBAR_SQUARED_OVER_U * MBARN_PER_SQUARE_FM / (2 * energy)
     assert loss == pytest.approx(prefactor / -math.expm1(-reduced), rel=1e-6)
@@ -58,7 +61,7 @@ def test_detailed_balance_and_sum_rule(energy, temperature, fwhm):
 def test_bins_cut_up_the_integral(energy, fwhm, edges):
     """However the range is divided into bins, they add up to the whole, and none is negative."""
     edges = torch.tensor(sorted([-300.0, 300.0, *edges]), dtype=torch.float64)
-    value = kernel([energy], edges, 300.0, fwhm).value[0, 0]
+    value = spectrum([energy], edges, 300.0, fwhm)[0]
     assert (value >= 0).all()
     total = float((value * torch.diff(edges)).sum())
     whole = HBAR_SQUARED_OVER_U * 5 / energy / math.tanh(energy / (2 * BOLTZMANN * 300))
@@ -69,7 +72,7 @@ def test_line_shape_is_the_gaussian():
     """Narrow bins, T = 0: the density of a normal distribution with the given FWHM."""
     edges = np.linspace(10, 30, 4001)
     centres = 0.5 * (edges[1:] + edges[:-1])
-    value = kernel([20.0], edges, 0.0, fwhm=3.0).value[0, 0].numpy()
+    value = spectrum([20.0], edges, 0.0, fwhm=3.0)[0].numpy()
     peak = value.max()
     above_half = centres[value > peak / 2]
     assert above_half[-1] - above_half[0] == pytest.approx(3.0, abs=0.011)
@@ -80,17 +83,17 @@ def test_line_shape_is_the_gaussian():
 
 def test_resolution_scale_widens_the_line():
     edges = np.linspace(-5, 45, 101)
-    scaled = kernel([20.0], edges, 10.0, fwhm=1.5, scale=1.2).value
-    torch.testing.assert_close(scaled, kernel([20.0], edges, 10.0, fwhm=1.8).value)
+    scaled = spectrum([20.0], edges, 10.0, fwhm=1.5, scale=1.2)
+    torch.testing.assert_close(scaled, spectrum([20.0], edges, 10.0, fwhm=1.8))
 
 
 def test_no_gain_at_zero_temperature():
     edges = np.linspace(-100, 100, 201)
-    value = kernel([5.0, 20.0, 60.0], edges, 0.0, fwhm=1.0).value[0]
+    value = spectrum([5.0, 20.0, 60.0], edges, 0.0, fwhm=1.0)
     assert value[:, edges[1:] <= -1].abs().max() < 1e-9
     assert (value.sum(dim=-1) > 0).all()
     # The limit of low temperatures is the same.
-    cold = kernel([5.0, 20.0, 60.0], edges, 0.5, fwhm=1.0).value[0]
+    cold = spectrum([5.0, 20.0, 60.0], edges, 0.5, fwhm=1.0)
     torch.testing.assert_close(value, cold, rtol=0, atol=1e-12)
 
 
@@ -137,12 +140,12 @@ def test_stable_modes_keep_their_energy(energy):
 )
 def test_divided_differences_of_the_square_root(first, gap):
     """(√a - √b)/(a - b) = 1/(√a + √b), however close a and b are."""
-    squares = torch.tensor([[first, first + gap]], dtype=torch.float64)
-    found = divided_differences(squares, squares.sqrt(), 0.5 / squares.sqrt())[0]
-    a, b = squares[0].sqrt().tolist()
-    expected = [0.5 / a, 1 / (a + b), 0.5 / b]
+    squares = torch.tensor([first, first + gap], dtype=torch.float64)
+    found = divided_differences(squares, squares.sqrt(), 0.5 / squares.sqrt())
+    a, b = squares.sqrt().tolist()
+    expected = [[0.5 / a, 1 / (a + b)], [1 / (a + b), 0.5 / b]]
     np.testing.assert_allclose(found, expected, rtol=1e-9)
-    assert DEGENERACY < 1e-3
+    assert max(DEGENERACY.values()) <= 1e-3
 
 
 def test_resolution_polynomial_and_its_derivative():

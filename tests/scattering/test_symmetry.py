@@ -11,11 +11,11 @@ from fcinv_core.crystal import Crystal
 from fcinv_core.crystal.structure_files import StructureFile
 from fcinv_core.scattering import EnergyResolution
 from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.displacements import Displacements
-from fcinv_core.scattering.dynamical import FourierSum, Modes
 from fcinv_core.scattering.irreducible import IrreducibleQ
 from fcinv_core.scattering.kernel import ModeKernel
-from fcinv_core.scattering.spectra import StructureFactors, spectra
+from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
+from fcinv_core.scattering.plan import SpectraPlan
+from fcinv_core.scattering.spectra import spectra
 
 NO_SYMMETRY = np.eye(3)[None]
 EDGES = torch.linspace(-80, 80, 81, dtype=torch.float64)
@@ -76,21 +76,17 @@ def calculate(force_constants, tensors, points, rotations, bin_vectors=None, cou
     crystal = force_constants.crystal
     bin_vectors = 0.01 * np.eye(3) if bin_vectors is None else bin_vectors
     sampling = BinSampling.from_bins(points, bin_vectors, counts, rotations)
-    fourier = FourierSum(crystal, sampling.q_points)
-    values = torch.from_numpy(force_constants.values)
-    modes = Modes.from_dynamical_matrices(fourier.matrices(values))
-    resolution = EnergyResolution.constant(2.0)
-    kernel = ModeKernel(modes.squared_energies, EDGES, 300.0, resolution)
-    result = spectra(StructureFactors(crystal, sampling), modes, kernel, tensors)
-    return result.numpy()[sampling.row], len(sampling.q_points)
+    dynamics = LatticeDynamics(crystal)
+    kernel = ModeKernel(EDGES, 300.0, EnergyResolution.constant(2.0))
+    plan = SpectraPlan(crystal, sampling, dynamics.fourier, kernel)
+    real_space = dynamics.real_space(torch.from_numpy(force_constants.values)[None])
+    return spectra(plan, real_space, tensors)[0].numpy()[plan.row], len(sampling.q_points)
 
 
 def displacement_tensors(force_constants):
-    displacements = Displacements(force_constants.crystal)
-    fourier = FourierSum(force_constants.crystal, displacements.q_points)
-    values = torch.from_numpy(force_constants.values)
-    modes = Modes.from_dynamical_matrices(fourier.matrices(values))
-    return displacements.tensors(modes, 300.0)
+    dynamics = LatticeDynamics(force_constants.crystal)
+    real_space = dynamics.real_space(torch.from_numpy(force_constants.values)[None])
+    return dynamics.tensors(real_space, 300.0)
 
 
 @pytest.mark.parametrize("name", ["Si", "MgO", "ZnO"])

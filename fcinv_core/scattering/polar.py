@@ -1,0 +1,67 @@
+"""The dipole part of D(q) as the other modules of this package need it."""
+
+from __future__ import annotations
+
+import torch
+
+from fcinv_core.scattering.dipole import DipoleTerm
+from fcinv_core.scattering.dynamical import FourierSum
+from fcinv_core.scattering.hermitian import packed
+from fcinv_core.scattering.threads import map_blocks
+
+Q_POINTS_PER_BLOCK = 128
+"""The Ewald sums are fastest with so many at once."""
+
+
+class PolarPart:
+    """What the long-range field of Born charges adds to dynamical matrices.
+
+    Force constants in a supercell hold its value at the commensurate q points. That is taken out
+    before they are interpolated (once: force constants are total ones everywhere else), and the
+    exact D(q) of the dipoles is added.
+
+    Parameters
+    ----------
+    fourier
+        Of the same crystal.
+    term
+        The Ewald sums.
+    born_charges, dielectric
+        (n_atoms, 3, 3) in e and (3, 3), float64; differentiable.
+    """
+
+    def __init__(
+        self,
+        fourier: FourierSum,
+        term: DipoleTerm,
+        born_charges: torch.Tensor,
+        dielectric: torch.Tensor,
+    ) -> None:
+        self._fourier = fourier
+        charges = born_charges.to(fourier.device, torch.float64)
+        tensor = dielectric.to(fourier.device, torch.float64)
+        self._sums = term.sums(charges, tensor)
+        self._supercell_values = term.supercell_values(charges, tensor)
+        self._stored: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def short_ranged(self, values: torch.Tensor) -> torch.Tensor:
+        """Total force constants (..., n_atoms, n_supercell, 3, 3) less their dipole part."""
+        return values.to(self._fourier.device) - self._supercell_values.to(values.dtype)
+
+    def components(self, q_points: torch.Tensor) -> torch.Tensor:
+        """Components of the dipole part of D(q): (n_q, (3 n_atoms)²) in meV²."""
+        weights = self._fourier.mass_weights.to(torch.float64)
+
+        def work(points: torch.Tensor) -> torch.Tensor:
+            return packed(self._sums.matrices(points) * weights).to(self._fourier.dtype)
+
+        blocks = q_points.to(self._fourier.device, torch.float64).split(Q_POINTS_PER_BLOCK)
+        return torch.cat(list(map_blocks(work, blocks, self._fourier.device)))
+
+    def stored(self, q_points: torch.Tensor) -> torch.Tensor:
+        """`components`, kept for as long as the very same q points come again."""
+        known = self._stored.get(id(q_points))
+        if known is None or known[0] is not q_points:
+            known = (q_points, self.components(q_points))
+            self._stored[id(q_points)] = known
+        return known[1]

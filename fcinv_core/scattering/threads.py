@@ -1,0 +1,57 @@
+"""Independent blocks of work on several processor threads.
+
+Small eigenproblems and the many short operations around them do not gain from threads inside
+one operation; whole blocks side by side do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+BLOCK_BYTES = 2**23
+"""Aim for the temporary arrays of one block: small enough for the processor's cache, which makes
+blocks several times faster than large arrays."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_blocks(
+    task: Callable[[Item], Result], blocks: Sequence[Item], device: torch.device
+) -> Iterator[Result]:
+    """Results of ``task`` on every block, in order, from as many threads as torch may use.
+
+    On a GPU, or with one thread or block, they run one after the other. The first exception is
+    raised again, and ends the rest.
+    """
+    allowed = torch.get_num_threads()
+    threads = min(allowed, len(blocks))
+    if threads <= 1 or device.type != "cpu":
+        yield from map(task, blocks)
+        return
+    # Each worker limits its own operations to one thread; what others may use is set again.
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield from pool.map(task, blocks)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            torch.set_num_threads(allowed)
+
+
+def run_blocks(task: Callable[[Item], None], blocks: Sequence[Item], device: torch.device) -> None:
+    """`map_blocks` for tasks that write their results to places of their own."""
+    for _ in map_blocks(task, blocks, device):
+        pass
+
+
+def block_slices(n_items: int, bytes_per_item: int, block_bytes: int = BLOCK_BYTES) -> list[slice]:
+    """Slices of about ``block_bytes`` at most that cover ``n_items``, of nearly equal length."""
+    n_blocks = max(1, -(-n_items * max(bytes_per_item, 1) // block_bytes))
+    step = max(1, -(-n_items // n_blocks))
+    return [slice(start, min(start + step, n_items)) for start in range(0, n_items, step)]
