@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,14 @@ import torch
 
 from fcinv_core.errors import FcinvError
 from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.conditions import (
-    assumed_resolution,
-    assumed_temperature,
-    bins_in_crystal,
-)
 from fcinv_core.scattering.dynamical import RealSpace
-from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.line_shape import GaussianLine, LineShape
+from fcinv_core.scattering.measured_bins import MeasuredBins
 from fcinv_core.scattering.plan import SpectraPlan
 from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.resolution import EnergyResolution
-from fcinv_core.scattering.sampling import STEP_OVER_WIDTH, sample_counts
+from fcinv_core.scattering.sampling import COARSEST_STEP, converged_counts, sample_counts
 from fcinv_core.scattering.spectra import spectra
 from fcinv_core.units import FWHM_PER_SIGMA
 
@@ -34,63 +30,9 @@ if TYPE_CHECKING:
 POLAR_BYTES = 2**29
 """Dipole parts of D(q) that take no more than this are kept, larger ones worked out each time."""
 
+TOLERANCE = 5e-4
+
 Resolution = float | EnergyResolution | None
-
-
-class _Measurement:
-    """Bins of one histogram, and how they were measured."""
-
-    def __init__(
-        self,
-        histogram: SQEHistogram,
-        crystal: Crystal,
-        temperature: float | None,
-        energy_fwhm: float | EnergyResolution | None,
-        line: LineShape,
-        kf_over_ki: bool,
-    ) -> None:
-        self.histogram = histogram
-        self.temperature = assumed_temperature(histogram, temperature)
-        self.resolution = assumed_resolution(histogram, energy_fwhm)
-        self.centres, self.bin_vectors, edges = bins_in_crystal(histogram, crystal)
-        covered = np.asarray(histogram.spectra(histogram.covered), bool)
-        self.uncovered = None if covered.all() else ~covered
-        self.measured = np.asarray(covered.any(axis=1))
-        # Only energies that were measured somewhere are computed.
-        energies = np.flatnonzero(covered.any(axis=0) | ~covered.any())
-        self.energies = slice(int(energies[0]), int(energies[-1]) + 1)
-        self.n_energy = len(edges) - 1
-        self.edges = edges[self.energies.start : self.energies.stop + 1]
-        incident_energy = histogram.incident_energy if kf_over_ki else None
-        if kf_over_ki and incident_energy is None:
-            raise FcinvError(
-                f"unknown incident energy: {histogram.source} has no log of it, which k_f/k_i "
-                "needs; leave the factor out if the reduction has corrected for it"
-            )
-        self.kernel = ModeKernel(
-            torch.from_numpy(self.edges), self.temperature, self.resolution, line, incident_energy
-        )
-
-    def assembled(self, rows: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-        """Signal (n_sets, *shape of the histogram) from spectra (n_sets, n_rows, n_energy).
-
-        NaN where nothing was measured; differentiable.
-        """
-        if self.measured.all():
-            result = rows[:, row]
-        else:
-            measured = torch.as_tensor(self.measured, device=rows.device)
-            shape = (len(rows), len(self.measured), rows.shape[-1])
-            result = rows.new_full(shape, torch.nan)
-            result[:, measured] = rows[:, row]
-        before, after = self.energies.start, self.n_energy - self.energies.stop
-        if before or after:
-            result = torch.nn.functional.pad(result, (before, after), value=torch.nan)
-        if self.uncovered is not None:
-            result.masked_fill_(torch.as_tensor(self.uncovered, device=rows.device), torch.nan)
-        axis = self.histogram.energy_axis
-        other = [n for i, n in enumerate(self.histogram.shape) if i != axis]
-        return result.reshape(len(rows), *other, self.n_energy).movedim(-1, axis + 1)
 
 
 class ForwardModel(torch.nn.Module):
@@ -123,9 +65,9 @@ class ForwardModel(torch.nn.Module):
     q_fwhm
         Full width at half maximum in 1/Å of a Gaussian spread of Q, along each bin vector, in
         addition to the bin's own extent.
-    step_over_width
-        How finely bins are sampled: largest change of a mode's energy from one sample to the
-        next, over the width of the line.
+    tolerance
+        Error that the sampling of a bin may make along each of its edges, relative to the
+        largest intensity; it is measured on a few bins. Infinite: the centre of each bin only.
     kf_over_ki
         Multiply by k_f/k_i; data from the usual reduction have been corrected for it.
     device, dtype
@@ -153,7 +95,7 @@ class ForwardModel(torch.nn.Module):
         line: LineShape | None = None,
         q_spread_scale: float = 1.0,
         q_fwhm: float = 0.0,
-        step_over_width: float = STEP_OVER_WIDTH,
+        tolerance: float = TOLERANCE,
         kf_over_ki: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float64,
@@ -165,7 +107,7 @@ class ForwardModel(torch.nn.Module):
         self._is_single = not isinstance(histograms, Sequence)
         items = list(histograms) if isinstance(histograms, Sequence) else [histograms]
         self._measurements = [
-            _Measurement(item, crystal, kelvin, fwhm, line or GaussianLine(), kf_over_ki)
+            MeasuredBins(item, crystal, kelvin, fwhm, line or GaussianLine(), kf_over_ki)
             for item, kelvin, fwhm in zip(
                 items,
                 _for_each(temperature, len(items), "temperatures"),
@@ -175,7 +117,8 @@ class ForwardModel(torch.nn.Module):
         ]
         self._reference = reference
         self._q_spread_scale, self._q_fwhm = q_spread_scale, q_fwhm
-        self._step_over_width = step_over_width
+        self._tolerance = tolerance
+        self._reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
         self._dynamics = LatticeDynamics(crystal, self._like.device, self._like.dtype)
         self._plans: dict[tuple[int, tuple[int, int, int]], SpectraPlan] = {}
 
@@ -258,44 +201,81 @@ class ForwardModel(torch.nn.Module):
     def _plan(
         self,
         place: int,
-        measurement: _Measurement,
+        measurement: MeasuredBins,
         real_space: RealSpace,
         polar: PolarPart | None,
     ) -> SpectraPlan:
-        dynamics = self._dynamics_here
         if self._reference is not None:
+            known = [plan for key, plan in self._plans.items() if key[0] == place]
+            if known:
+                return known[0]
+            dynamics = self._dynamics_here
             polar = dynamics.polar_part_of(self._reference)
             real_space = dynamics.real_space(torch.from_numpy(self._reference.values)[None], polar)
-        counts = (1, 1, 1)
-        reciprocal = 2 * np.pi * np.linalg.inv(self.crystal.primitive_lattice).T
+        counts = self._counts(measurement, real_space, polar)
+        if (place, counts) not in self._plans:
+            self._plans = {key: plan for key, plan in self._plans.items() if key[0] != place}
+            centres = measurement.centres[measurement.measured]
+            self._plans[place, counts] = self._plan_of(measurement, centres, counts, polar)
+        return self._plans[place, counts]
+
+    def _plan_of(
+        self,
+        measurement: MeasuredBins,
+        centres: np.ndarray,
+        counts: tuple[int, int, int],
+        polar: PolarPart | None,
+    ) -> SpectraPlan:
+        """Bins around ``centres`` (n, 3), with given numbers of samples along their edges."""
+        spread = self._spread(measurement)
+        sampling = BinSampling.from_bins(
+            centres,
+            self._q_spread_scale * measurement.bin_vectors,
+            counts,
+            self.crystal.point_group_rotations,
+            spread=(float(spread[0]), float(spread[1]), float(spread[2])),
+            reciprocal=None if polar is None else self._reciprocal,
+        )
+        fourier = self._dynamics_here.fourier
+        return SpectraPlan(self.crystal, sampling, fourier, measurement.kernel)
+
+    def _spread(self, measurement: MeasuredBins) -> np.ndarray:
+        """Standard deviations of the Gaussian spread of Q along bin vectors, over their lengths."""
+        lengths = np.linalg.norm(self._reciprocal.T @ measurement.bin_vectors, axis=0)
+        return self._q_fwhm / FWHM_PER_SIGMA / (self._q_spread_scale * lengths)
+
+    def _counts(
+        self, measurement: MeasuredBins, real_space: RealSpace, polar: PolarPart | None
+    ) -> tuple[int, int, int]:
+        """Numbers of samples along the edges of a bin that keep the tolerance."""
+        if not measurement.measured.any() or self._tolerance == math.inf:
+            return 1, 1, 1
+        dynamics = self._dynamics_here
+        # A Gaussian reaches farther than the box, whose own deviation is its length over √12.
         bin_vectors = self._q_spread_scale * measurement.bin_vectors
-        spread = self._q_fwhm / FWHM_PER_SIGMA / np.linalg.norm(reciprocal.T @ bin_vectors, axis=0)
-        # A Gaussian reaches farther than the box: its points lie as dense over √12 σ.
-        extent = bin_vectors * np.sqrt(1 + 12 * spread**2)
+        bin_vectors = bin_vectors * np.sqrt(1 + 12 * self._spread(measurement) ** 2)
+        first_guesses = []
         for k in range(len(real_space.even)):
             one = RealSpace(real_space.even[k : k + 1].detach(), real_space.odd[k : k + 1].detach())
-            needed = sample_counts(
-                partial(_energies, dynamics, one, polar),
-                extent,
-                measurement.edges,
-                measurement.resolution,
-                self._step_over_width,
+            energies = partial(_energies, dynamics, one, polar)
+            first_guesses.append(
+                sample_counts(
+                    energies, bin_vectors, measurement.edges, measurement.resolution, COARSEST_STEP
+                )
             )
-            counts = tuple(max(pair) for pair in zip(counts, needed, strict=True))  # type: ignore[assignment]
-        if (place, counts) not in self._plans:
-            sampling = BinSampling.from_bins(
-                measurement.centres[measurement.measured],
-                bin_vectors,
-                counts,
-                self.crystal.point_group_rotations,
-                spread=(float(spread[0]), float(spread[1]), float(spread[2])),
-                reciprocal=None if polar is None else reciprocal,
-            )
-            self._plans = {key: plan for key, plan in self._plans.items() if key[0] != place}
-            self._plans[place, counts] = SpectraPlan(
-                self.crystal, sampling, dynamics.fourier, measurement.kernel
-            )
-        return self._plans[place, counts]
+        stiffest = int(np.argmax(np.prod(first_guesses, axis=1)))
+        guess = np.max(first_guesses, axis=0).tolist()
+        chosen = slice(stiffest, stiffest + 1)
+        one = RealSpace(real_space.even[chosen].detach(), real_space.odd[chosen].detach())
+        centres = measurement.probes(self._reciprocal)
+
+        def probe(counts: tuple[int, int, int]) -> np.ndarray:
+            plan = self._plan_of(measurement, centres, counts, polar)
+            with torch.no_grad():
+                tensors = dynamics.tensors(one, measurement.temperature, polar)
+                return spectra(plan, one, tensors, 1.0, polar)[0].cpu().numpy()[plan.row]
+
+        return converged_counts(probe, (guess[0], guess[1], guess[2]), self._tolerance)
 
 
 def _energies(

@@ -1,4 +1,8 @@
-"""How finely bins must be sampled in Q."""
+"""How finely bins must be sampled in Q.
+
+A first guess follows from the slopes of the bands, the width of the resolution and the extent of
+a bin. Where a tolerance is asked for, spectra of some bins decide.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,9 @@ STEP_OVER_WIDTH = 1.3
 Three-dimensional bins then err by about 1e-3 of the strongest intensity, and by 1e-2 at worst
 where a band is steep along one axis only or one wide bin holds all energies.
 """
+
+COARSEST_STEP = 2.6
+"""The same where numbers of samples are raised until spectra have converged."""
 
 LARGEST_STEP = 0.06
 """Reciprocal-lattice units of the primitive cell: structure factors vary inside a zone too."""
@@ -66,3 +73,45 @@ def sample_counts(
     # Slack, so that rounding does not decide between two numbers.
     counts = np.ceil(np.maximum(by_energy, by_zone) - 1e-6).astype(int).clip(min=1)
     return int(counts[0]), int(counts[1]), int(counts[2])
+
+
+def converged_counts(
+    spectra: Callable[[tuple[int, int, int]], np.ndarray],
+    counts: tuple[int, int, int],
+    tolerance: float,
+) -> tuple[int, int, int]:
+    """Smallest numbers of samples found with which spectra no longer change.
+
+    Half as many samples again along one edge at a time: what that changes is the error of the
+    samples along this edge.
+
+    Parameters
+    ----------
+    spectra
+        Spectra (n, n_energy) of a few bins for given numbers of samples.
+    counts
+        Where to begin.
+    tolerance
+        Largest error along each edge, relative to the largest intensity.
+    """
+    known: dict[tuple[int, int, int], np.ndarray] = {}
+
+    def evaluate(numbers: tuple[int, int, int]) -> np.ndarray:
+        if numbers not in known:
+            known[numbers] = spectra(numbers)
+        return known[numbers]
+
+    open_edges = {0, 1, 2}
+    while open_edges:
+        # All edges from the same numbers: which edge comes first does not matter.
+        base, next_counts = evaluate(counts), list(counts)
+        for edge in sorted(open_edges):
+            finer = list(counts)
+            finer[edge] += max(1, counts[edge] // 2)
+            refined = evaluate((finer[0], finer[1], finer[2]))
+            if np.abs(refined - base).max() <= tolerance * np.abs(refined).max():
+                open_edges.discard(edge)
+            else:
+                next_counts[edge] = finer[edge]
+        counts = (next_counts[0], next_counts[1], next_counts[2])
+    return counts
