@@ -9,15 +9,20 @@ modes is integrated: leaving out Γ alone would cost several percent of ⟨u u�
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from fcinv_core.scattering.dynamical import FourierSum, Modes, RealSpace
-from fcinv_core.scattering.hermitian import packed_gradient
+from fcinv_core.scattering.dynamical import FourierSum, RealSpace
 from fcinv_core.scattering.irreducible import IrreducibleQ
-from fcinv_core.scattering.kernel import bose_occupation, continued_energy, divided_differences
+from fcinv_core.scattering.kernel import Lines, bose_occupation, continued_energy
+from fcinv_core.scattering.partial_densities import (
+    diagonalised,
+    partial_densities,
+    tensor_components,
+)
 from fcinv_core.units import HBAR_SQUARED_OVER_U
 
 if TYPE_CHECKING:
@@ -33,13 +38,17 @@ _RANGE = 0.03
 """Decay of the Gaussian in `_integral_less_sum`; smaller is more exact and slower."""
 
 
-def brillouin_mesh(lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def brillouin_mesh(
+    lattice: np.ndarray, mesh_length: float = MESH_LENGTH
+) -> tuple[np.ndarray, np.ndarray]:
     """Half of a Γ-centred mesh (time reversal gives the rest) and its weights.
 
     Parameters
     ----------
     lattice
         (3, 3) rows are the primitive vectors in Å.
+    mesh_length
+        Å: at least this over |a| points along each reciprocal axis.
 
     Returns
     -------
@@ -47,7 +56,7 @@ def brillouin_mesh(lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     integrated exactly: those of the points in the Γ cell make up for what midpoints of a convex
     function miss.
     """
-    sizes = np.ceil(MESH_LENGTH / np.linalg.norm(lattice, axis=1) - 1e-6).astype(int)
+    sizes = np.ceil(mesh_length / np.linalg.norm(lattice, axis=1) - 1e-6).astype(int)
     points, weights = _without_gamma(_grid(sizes, np.ones(3)))
     volume = 1.0 / np.prod(sizes)
     levels = [
@@ -129,8 +138,8 @@ class Displacements:
         )
         masses = np.asarray(crystal.primitive_masses, float)
         prefactor = np.repeat(0.5 * HBAR_SQUARED_OVER_U / masses, 9)
-        symmetriser = _symmetriser(*crystal.atom_operations) * prefactor
-        self._symmetriser = torch.as_tensor(symmetriser, dtype=dtype, device=device)
+        average = symmetriser(*crystal.atom_operations) * prefactor
+        self._symmetriser = torch.as_tensor(average, dtype=dtype, device=device)
 
     def tensors(
         self, real_space: RealSpace, temperature: float, polar: torch.Tensor | None = None
@@ -147,10 +156,16 @@ class Displacements:
         matrices = real_space.matrices(self._waves)
         if polar is not None:
             matrices = matrices + polar
-        blocks = _DiagonalBlocks.apply(matrices, self._weights, temperature)
+        blocks = partial_densities(
+            matrices,
+            diagonalised(matrices),
+            self._weights,
+            _ThermalAmplitude(temperature),
+            tensor_components(matrices),
+        )
         # The cell around Γ is a parallelepiped, so its subdivision breaks the symmetry a little,
         # and the irreducible points do more so; the average restores it exactly.
-        return (blocks.flatten(1) @ self._symmetriser.T).reshape(blocks.shape)
+        return (blocks.flatten(1) @ self._symmetriser.T).unflatten(1, (-1, 3, 3))
 
     def slopes(
         self,
@@ -179,47 +194,28 @@ class Displacements:
         return torch.stack(rows).reshape(*tensors.shape, -1)
 
 
-class _DiagonalBlocks(torch.autograd.Function):
-    """Σ_q w_q Re e g(λ) e† of each atom, g(λ) = coth(E/2kT)/E, by divided differences."""
+@dataclass(frozen=True)
+class _ThermalAmplitude:
+    """g(λ) = coth(E/2kT)/E as one of `ModeFunctions`, at ``temperature`` in K."""
 
-    @staticmethod
-    def forward(
-        ctx: Any, matrices: torch.Tensor, weights: torch.Tensor, temperature: float
-    ) -> torch.Tensor:
-        modes = Modes.from_packed(matrices)
-        ctx.save_for_backward(modes.squared_energies, modes.eigenvectors, weights)
-        ctx.temperature = temperature
-        value, _ = _spectral(modes.squared_energies, temperature)
-        vectors = _by_atom(modes.eigenvectors)
-        weighted = vectors * (value * weights[:, None])[..., None, None, :]
-        return torch.einsum("sqnam,sqnbm->snab", weighted, vectors.conj()).real
+    temperature: float
 
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        squares, vectors, weights = ctx.saved_tensors
-        value, slope = _spectral(squares, ctx.temperature)
-        by_atom = _by_atom(vectors)
-        symmetric = 0.5 * (gradient + gradient.transpose(-1, -2)).to(vectors.dtype)
-        turned = torch.einsum("snab,sqnbm->sqnam", symmetric, by_atom).reshape(vectors.shape)
-        couplings = vectors.mH @ turned
-        loewner = divided_differences(squares, value, slope) * weights[:, None, None]
-        return packed_gradient(vectors @ (loewner * couplings) @ vectors.mH), None, None
+    def __call__(
+        self,
+        squared_energies: torch.Tensor,
+        resolution_scale: float | torch.Tensor = 1.0,
+        *,
+        derivatives: bool = False,
+    ) -> Lines:
+        energy, energy_slope = continued_energy(squared_energies)
+        occupation, occupation_slope = bose_occupation(energy, self.temperature)
+        value = (2 * occupation + 1) / energy
+        slope = (2 * occupation_slope - value) / energy * energy_slope
+        first = torch.zeros_like(energy, dtype=torch.int64)[..., None]
+        return Lines(first, value[..., None, None], slope[..., None, None], None, 1)
 
 
-def _spectral(squares: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """g(λ) = coth(E/2kT)/E and dg/dλ."""
-    energy, slope = continued_energy(squares)
-    occupation, occupation_slope = bose_occupation(energy, temperature)
-    value = (2 * occupation + 1) / energy
-    return value, (2 * occupation_slope - value) / energy * slope
-
-
-def _by_atom(vectors: torch.Tensor) -> torch.Tensor:
-    """(n_sets, n_q, n_atoms, 3, n_modes) of eigenvectors."""
-    return vectors.reshape(*vectors.shape[:2], -1, 3, vectors.shape[-1])
-
-
-def _symmetriser(rotations: np.ndarray, permutations: np.ndarray) -> np.ndarray:
+def symmetriser(rotations: np.ndarray, permutations: np.ndarray) -> np.ndarray:
     """(9 n_atoms, 9 n_atoms) matrix that averages tensors over U → R U Rᵀ and R's permutation."""
     n_atoms = permutations.shape[1]
     matrix = np.zeros((n_atoms, 9, n_atoms, 9))

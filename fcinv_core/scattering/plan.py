@@ -71,6 +71,8 @@ class SpectraPlan:
         Of the same crystal; its device and precision are used.
     kernel
         Energy bins, temperature, resolution.
+    n_parameters
+        Number of derivatives that will be asked for at once: blocks are made smaller for them.
 
     Attributes
     ----------
@@ -86,7 +88,12 @@ class SpectraPlan:
     """
 
     def __init__(
-        self, crystal: Crystal, sampling: BinSampling, fourier: FourierSum, kernel: ModeKernel
+        self,
+        crystal: Crystal,
+        sampling: BinSampling,
+        fourier: FourierSum,
+        kernel: ModeKernel,
+        n_parameters: int = 0,
     ) -> None:
         self.n_rows, self.n_samples = sampling.q_index.shape
         self.fourier = fourier
@@ -100,8 +107,11 @@ class SpectraPlan:
         reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
         positions = crystal.primitive_positions @ crystal.primitive_lattice
         strength = crystal.primitive_scattering_lengths / np.sqrt(crystal.primitive_masses)
+        size = fourier.n_modes
+        self._bytes_per_q = 8 * (4 * size**2 + 2 * size * self.n_energy)
+        self._bytes_per_q += 8 * (3 * fourier.n_translations + size**2 * n_parameters)
         q_points, index, self.blocks = _cut(
-            sampling.q_points, sampling.q_index[order], self._bytes_per_q(), fourier.device
+            sampling.q_points, sampling.q_index[order], self._bytes_per_q, fourier.device
         )
         device, dtype = fourier.device, fourier.dtype
         self.weights = torch.as_tensor(sampling.weights, dtype=dtype, device=device)
@@ -113,9 +123,15 @@ class SpectraPlan:
         self._positions = torch.as_tensor(positions.T, dtype=torch.float64, device=device)
         self._strength = torch.as_tensor(strength, dtype=dtype, device=device)
 
-    def _bytes_per_q(self) -> int:
-        size = self.fourier.n_modes
-        return 8 * (4 * size**2 + 2 * size * self.n_energy + 3 * self.fourier.n_translations)
+    def tasks(self, n_sets: int) -> list[tuple[Block, slice]]:
+        """Blocks, each with as many of ``n_sets`` sets of force constants as fit a block."""
+        return [
+            (block, sets)
+            for block in self.blocks
+            for sets in block_slices(
+                n_sets, self._bytes_per_q * (block.q_points.stop - block.q_points.start)
+            )
+        ]
 
     def waves(self, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
         """cos(q·R) and sin(q·R) of a block, see `FourierSum.waves`."""

@@ -76,21 +76,23 @@ class _Spectra(torch.autograd.Function):
         ctx.save_for_backward(even, odd, tensors, scale)
         ctx.plan, ctx.polar = plan, polar
         result = tensors.new_empty((len(tensors), plan.n_rows, plan.n_energy))
-        real_space = RealSpace(even, odd)
 
-        def evaluate(block: Block) -> None:
-            modes = plan.modes(block, real_space, plan.waves(block), polar)
+        def evaluate(task: tuple[Block, slice]) -> None:
+            block, sets = task
+            chosen = RealSpace(even[sets], odd[sets])
+            modes = plan.modes(block, chosen, plan.waves(block), polar)
             lines = plan.kernel.lines(modes.squared_energies, scale)
             dense = lines.dense(lines.value).reshape(-1, plan.n_energy)
             n_modes = plan.fourier.n_modes
-            for samples in plan.samples(block, 16 * n_modes * (n_modes + 4) * len(tensors)):
-                amplitudes = mode_amplitudes(plan, samples, tensors, modes.eigenvectors)
+            bytes_per_sample = 16 * n_modes * (n_modes + 4) * len(modes.eigenvectors)
+            for samples in plan.samples(block, bytes_per_sample):
+                amplitudes = mode_amplitudes(plan, samples, tensors[sets], modes.eigenvectors)
                 strength = amplitudes.abs().square()
-                result[:, samples.rows] = _weighted_sums(
+                result[sets, samples.rows] = _weighted_sums(
                     strength, plan.weights, samples.index, dense
                 )
 
-        run_blocks(evaluate, plan.blocks, plan.fourier.device)
+        run_blocks(evaluate, plan.tasks(len(tensors)), plan.fourier.device)
         return result
 
     @staticmethod
@@ -98,21 +100,22 @@ class _Spectra(torch.autograd.Function):
         even, odd, tensors, scale = ctx.saved_tensors
         plan: SpectraPlan = ctx.plan
         polar = ctx.polar
-        real_space = RealSpace(even, odd)
 
-        def pull_back(block: Block) -> tuple[torch.Tensor, ...]:
-            return _pull_back(plan, block, gradient, real_space, tensors, scale, polar)
+        def pull_back(task: tuple[Block, slice]) -> tuple[torch.Tensor, ...]:
+            block, sets = task
+            chosen = RealSpace(even[sets], odd[sets])
+            return _pull_back(plan, block, gradient[sets], chosen, tensors[sets], scale, polar)
 
         by_even, by_odd = torch.zeros_like(even), torch.zeros_like(odd)
         by_tensors, by_scale = torch.zeros_like(tensors), torch.zeros_like(scale)
         by_polar = torch.zeros_like(polar) if ctx.needs_input_grad[4] else None
-        parts = map_blocks(pull_back, plan.blocks, plan.fourier.device)
-        for block, (matrices, even_part, odd_part, tensor_part, scale_part) in zip(
-            plan.blocks, parts, strict=True
-        ):
-            by_even += even_part
-            by_odd += odd_part
-            by_tensors += tensor_part
+        tasks = plan.tasks(len(tensors))
+        parts = map_blocks(pull_back, tasks, plan.fourier.device)
+        for (block, sets), part in zip(tasks, parts, strict=True):
+            matrices, even_part, odd_part, tensor_part, scale_part = part
+            by_even[sets] += even_part
+            by_odd[sets] += odd_part
+            by_tensors[sets] += tensor_part
             by_scale += scale_part
             if by_polar is not None:
                 by_polar[block.q_points] += matrices.sum(dim=0)

@@ -1,0 +1,180 @@
+"""Sums over modes of many functions of the squared energy at once, resolved by atom.
+
+    Σ_qν w_q k_j(λ_qν) Re(e_κν e_κν†),   e.g. displacements (one k) or densities of states (k_j a
+                                         line in energy bin j)
+
+Differentiable: the sums are blocks of the functions k_j of the dynamical matrices, so that only
+divided differences of k_j are needed, and eigenvectors are never differentiated (see `kernel`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+
+from fcinv_core.scattering.dynamical import Modes
+from fcinv_core.scattering.hermitian import packed_gradient
+from fcinv_core.scattering.kernel import Lines, reciprocal_gaps
+from fcinv_core.scattering.threads import block_slices, map_blocks
+
+
+class ModeFunctions(Protocol):
+    """Functions k_j(λ), given where they do not vanish; `ModeKernel.lines` is one such."""
+
+    def __call__(
+        self,
+        squared_energies: torch.Tensor,
+        resolution_scale: float | torch.Tensor = 1.0,
+        *,
+        derivatives: bool = False,
+    ) -> Lines:
+        """k_j and, if asked for, its derivatives, for λ (..., n_modes) in meV²."""
+        ...
+
+
+def tensor_components(like: torch.Tensor) -> torch.Tensor:
+    """``components`` of `partial_densities` for whole tensors, (9, 3, 3)."""
+    return torch.eye(9, dtype=like.dtype, device=like.device).reshape(9, 3, 3)
+
+
+def trace_component(like: torch.Tensor) -> torch.Tensor:
+    """``components`` of `partial_densities` for their traces, (1, 3, 3)."""
+    return torch.eye(3, dtype=like.dtype, device=like.device)[None]
+
+
+def diagonalised(matrices: torch.Tensor) -> Modes:
+    """Modes of packed matrices (n_sets, n_q, (3 n_atoms)²), which are not differentiated."""
+    given = matrices.detach()
+    slices = block_slices(given.shape[1], 32 * len(given) * given.shape[-1])
+    parts = list(map_blocks(lambda part: Modes.from_packed(given[:, part]), slices, given.device))
+    return Modes(
+        torch.cat([part.squared_energies for part in parts], dim=1),
+        torch.cat([part.eigenvectors for part in parts], dim=1),
+    )
+
+
+def partial_densities(
+    matrices: torch.Tensor,
+    modes: Modes,
+    weights: torch.Tensor,
+    functions: ModeFunctions,
+    components: torch.Tensor,
+    resolution_scale: torch.Tensor | float = 1.0,
+) -> torch.Tensor:
+    """Σ_qν w_q k_j(λ_qν) Σ_ab c_ab Re(e_aκν e_bκν*): (n_sets, n_atoms, n_components, n_bins).
+
+    Parameters
+    ----------
+    matrices
+        (n_sets, n_q, (3 n_atoms)²) components of D(q) in meV²; differentiable.
+    modes
+        Of the very same matrices, see `diagonalised`.
+    weights
+        (n_q,) w_q.
+    functions
+        k_j.
+    components
+        (n_components, 3, 3) c_ab: which parts of the 3x3 tensors are wanted.
+    resolution_scale
+        What ``functions`` depend on besides λ; differentiable.
+    """
+    scale = torch.as_tensor(resolution_scale, dtype=matrices.dtype, device=matrices.device)
+    return _PartialDensities.apply(matrices, scale, modes, weights, functions, components)
+
+
+class _PartialDensities(torch.autograd.Function):
+    """`partial_densities` and its vector-Jacobian product."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        matrices: torch.Tensor,
+        scale: torch.Tensor,
+        modes: Modes,
+        weights: torch.Tensor,
+        functions: ModeFunctions,
+        components: torch.Tensor,
+    ) -> torch.Tensor:
+        squares, vectors = modes.squared_energies, modes.eigenvectors
+        ctx.save_for_backward(squares, vectors, weights, scale, components)
+        ctx.functions = functions
+
+        def evaluate(part: slice) -> torch.Tensor:
+            lines = functions(squares[:, part], scale)
+            strength = _strengths(vectors[:, part], weights[part], components)
+            return strength @ lines.dense(lines.value).flatten(1, 2)
+
+        slices = _slices(functions, modes, scale)
+        total = sum(map_blocks(evaluate, slices, matrices.device))
+        assert isinstance(total, torch.Tensor)
+        return total.unflatten(1, (-1, len(components)))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """By divided differences.
+
+        With H(λ) = Σ_j g_j k_j(λ), g_j the gradient by bin j as blocks of a matrix, that by D is
+        Σ_μν e_ν Γ_νμ e_μ†, Γ_νμ = e_ν† [H(λ_μ) - H(λ_ν)] e_μ/(λ_μ - λ_ν).
+        """
+        squares, vectors, weights, scale, components = ctx.saved_tensors
+        # (n_sets, 9 n_atoms, n_bins), symmetric like what it multiplies.
+        symmetric = 0.5 * (components + components.transpose(1, 2))
+        full = torch.einsum("sncj,cxy->snxyj", gradient, symmetric).flatten(1, 3)
+
+        def pull_back(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+            chosen = vectors[:, part]
+            lines = ctx.functions(squares[:, part], scale, derivatives=True)
+            assert lines.slope is not None
+            by_value = _couplings(lines, lines.value, full, chosen)
+            by_slope = _couplings(lines, lines.slope, full, chosen)
+            reciprocal, close = reciprocal_gaps(squares[:, part])
+            middle = reciprocal * (by_value.mH - by_value) + 0.5 * close * (by_slope + by_slope.mH)
+            middle = middle * weights[part, None, None]
+            by_scale = torch.zeros_like(scale)
+            if ctx.needs_input_grad[1] and lines.by_width is not None:
+                strength = _strengths(chosen, weights[part], components)
+                taken = strength @ lines.dense(lines.by_width).flatten(1, 2)
+                by_scale = (taken * gradient.flatten(1, 2)).sum() / scale
+            return packed_gradient(chosen @ middle @ chosen.mH), by_scale
+
+        slices = _slices(ctx.functions, Modes(squares, vectors), scale)
+        parts = list(map_blocks(pull_back, slices, gradient.device))
+        by_matrices = torch.cat([part for part, _ in parts], dim=1)
+        by_scale = torch.stack([part for _, part in parts]).sum()
+        return by_matrices, by_scale, None, None, None, None
+
+
+def _slices(functions: ModeFunctions, modes: Modes, scale: torch.Tensor) -> list[slice]:
+    """q points in parts whose temporary arrays stay within bounds."""
+    n_sets, n_q, n_modes = modes.squared_energies.shape
+    n_bins = functions(modes.squared_energies[:1, :1], scale).n_bins
+    return block_slices(n_q, 8 * n_sets * n_modes * (n_bins + 12 * n_modes))
+
+
+def _by_atom(vectors: torch.Tensor) -> torch.Tensor:
+    """(n_sets, n_q, n_atoms, 3, n_modes) of eigenvectors."""
+    return vectors.reshape(*vectors.shape[:2], -1, 3, vectors.shape[-1])
+
+
+def _strengths(
+    vectors: torch.Tensor, weights: torch.Tensor, components: torch.Tensor
+) -> torch.Tensor:
+    """w_q Σ_ab c_ab Re(e_a e_b*), (n_sets, n_atoms * n_components, n_q * n_modes)."""
+    parts = torch.view_as_real(_by_atom(vectors)).movedim(1, 3)
+    outer = torch.einsum("snxqmr,snyqmr->snxyqm", parts, parts) * weights[:, None]
+    taken = components.flatten(1) @ outer.flatten(4).flatten(2, 3)
+    return taken.flatten(1, 2)
+
+
+def _couplings(
+    lines: Lines, windows: torch.Tensor, full: torch.Tensor, vectors: torch.Tensor
+) -> torch.Tensor:
+    """e_ν† H(λ_μ) e_μ, (n_sets, n_q, n_modes, n_modes), H from one of value and slope."""
+    n_sets, n_q, n_modes = vectors.shape[0], vectors.shape[1], vectors.shape[-1]
+    acting = lines.dense(windows).flatten(1, 2) @ full.transpose(1, 2)
+    acting = acting.reshape(n_sets, n_q, n_modes, -1, 3, 3)
+    turned = torch.einsum(
+        "sqmnxy,sqnymr->sqnxmr", acting, torch.view_as_real(_by_atom(vectors))
+    ).contiguous()
+    return vectors.mH @ torch.view_as_complex(turned).flatten(2, 3)
