@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from fcinv_core.inversion.problem import Lattice
 from fcinv_core.scattering import EnergyResolution
 from fcinv_core.scattering.bins import BinSampling
 from fcinv_core.scattering.jacobian import spectra_with_jacobian
 from fcinv_core.scattering.kernel import ModeKernel
+from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.plan import SpectraPlan
 from fcinv_core.scattering.spectra import spectra
 
@@ -40,8 +40,12 @@ class Calculation:
 
     def __init__(self, basis, points, bin_width=1e-3, counts=(1, 1, 1), temperature=TEMPERATURE):
         crystal = basis.crystal
-        self.lattice = Lattice(basis)
-        self.dynamics = self.lattice.dynamics
+        self.basis = basis
+        self.dynamics = LatticeDynamics(crystal)
+        units = np.ascontiguousarray(basis.map.T).reshape(
+            -1, crystal.n_primitive, crystal.n_supercell, 3, 3
+        )
+        self.directions = self.dynamics.real_space(torch.from_numpy(units))
         sampling = BinSampling.from_bins(
             points, bin_width * np.eye(3), counts, crystal.point_group_rotations
         )
@@ -50,15 +54,17 @@ class Calculation:
         self.plan = SpectraPlan(crystal, sampling, self.dynamics.fourier, kernel)
 
     def real_space(self, parameters):
-        values = self.lattice.force_constant_values(parameters.numpy())
-        return self.dynamics.real_space(values[None])
+        crystal = self.basis.crystal
+        values = torch.from_numpy(self.basis.map) @ parameters
+        shape = (1, crystal.n_primitive, crystal.n_supercell, 3, 3)
+        return self.dynamics.real_space(values.reshape(shape))
 
     def tensors(self, parameters):
         return self.dynamics.tensors(self.real_space(parameters), self.temperature)
 
     def tensor_slopes(self, parameters):
         return self.dynamics.displacements.slopes(
-            self.real_space(parameters), self.lattice.directions, self.temperature
+            self.real_space(parameters), self.directions, self.temperature
         )
 
     def spectra(self, parameters, scale=1.0):
@@ -69,7 +75,7 @@ class Calculation:
         return spectra_with_jacobian(
             self.plan,
             self.real_space(parameters),
-            self.lattice.directions,
+            self.directions,
             self.tensors(parameters),
             self.tensor_slopes(parameters),
         )
@@ -180,7 +186,10 @@ def test_derivative_of_unstable_modes(basis, parameters):
     values = values - 6 * directions(values)[1]
     # At small Q and low temperature, or the Debye-Waller factor of such a crystal leaves nothing.
     calculation = Calculation(basis("Si"), 0.2 * POINTS["general"], temperature=5.0)
-    unstable = calculation.lattice.energies(values.numpy(), 0.2 * POINTS["general"]) < 0
+    unstable = (
+        calculation.dynamics.modes(calculation.real_space(values), 0.2 * POINTS["general"]).energies
+        < 0
+    )
     assert unstable.any() and not unstable.all()
     direction = directions(values)[0]
     expected = central_difference(lambda t: calculation.spectra(values + t * direction), 2e-5)
