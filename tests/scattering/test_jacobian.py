@@ -113,8 +113,10 @@ def test_parameters(name, where, basis, parameters):
     values = parameters(name)
     result = calculation.with_jacobian(values)
     assert relative_deviation(result.spectra, calculation.spectra(values)) < 1e-12
+    # Bragg intensity, 100 times the changes, is good to 1e-12: long steps, or its noise shows.
+    step = 2e-3 if where == "Γ" else 2e-4
     for direction in directions(values):
-        expected = central_difference(lambda t: calculation.spectra(values + t * direction), 2e-4)  # noqa: B023
+        expected = central_difference(lambda t: calculation.spectra(values + t * direction), step)  # noqa: B023
         found = result.parameters @ direction
         assert relative_deviation(found, expected) < 1e-6
 
