@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
-from scipy.special import erf
 
 from fcinv_core.scattering.irreducible import (
     IrreducibleQ,
@@ -76,7 +75,7 @@ class BinSampling:
             q = 0 depend on the direction of Q.
         """
         offsets, weights = sample_offsets(counts, spread)
-        first, row = _distinct_bins(centres, bin_vectors, counts, rotations)
+        first, row = _distinct_bins(centres, bin_vectors, counts, spread, rotations)
         samples = centres[first][:, None, :] + (offsets @ bin_vectors.T)[None]
         reduced = IrreducibleQ.from_points(samples.reshape(-1, 3), rotations)
         if reciprocal is not None:
@@ -95,6 +94,7 @@ def _distinct_bins(
     centres: np.ndarray,
     bin_vectors: np.ndarray,
     counts: tuple[int, int, int],
+    spread: tuple[float, float, float],
     rotations: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One bin of each set of equivalent ones, and the set that each bin belongs to.
@@ -106,7 +106,8 @@ def _distinct_bins(
     for operation in with_time_reversal(rotations):
         moved = np.rint(turned := np.linalg.solve(bin_vectors, operation @ bin_vectors))
         permutes = np.allclose(turned, moved, atol=1e-6) and (np.abs(moved).sum(0) == 1).all()
-        if permutes and np.array_equal(np.abs(moved) @ counts, counts):
+        alike = all(np.allclose(np.abs(moved) @ kind, kind) for kind in (counts, spread))
+        if permutes and alike:
             onto_itself.append(operation)
     images = smallest_images(centres, np.array(onto_itself), modulo_lattice=False)
     return first_of_each(images)
@@ -130,7 +131,8 @@ def gauss_rule(n_points: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Gauss quadrature for a unit box around 0 that is blurred by a Gaussian.
 
     Nodes and weights follow from the three-term recurrence of the orthogonal polynomials, which
-    Stieltjes' procedure finds on a fine grid (Gautschi, Orthogonal Polynomials, section 2.2).
+    Stieltjes' procedure finds (Gautschi, Orthogonal Polynomials, section 2.2). The integrals
+    that it needs are exact: sums over Gauss points of the box and of the Gaussian.
 
     Parameters
     ----------
@@ -139,14 +141,13 @@ def gauss_rule(n_points: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     sigma
         Standard deviation of the Gaussian, box widths; 0 gives Gauss-Legendre points.
     """
+    nodes, weights = np.polynomial.legendre.leggauss(n_points)
     if sigma <= 0:
-        nodes, weights = np.polynomial.legendre.leggauss(n_points)
         return nodes / 2, weights / 2
-    reach = 0.5 + 7 * sigma
-    x, dx = np.linspace(-reach, reach, max(2000, int(200 * reach / sigma)), retstep=True)
-    edge = sigma * np.sqrt(2)
-    measure = 0.5 * dx * (erf((x + 0.5) / edge) - erf((x - 0.5) / edge))
-    previous, current = np.zeros_like(x), np.ones_like(x) / np.sqrt(measure.sum())
+    blur, blur_weights = np.polynomial.hermite_e.hermegauss(n_points)
+    x = np.add.outer(nodes / 2, sigma * blur).reshape(-1)
+    measure = np.outer(weights, blur_weights / blur_weights.sum()).reshape(-1) / 2
+    previous, current = np.zeros_like(x), np.ones_like(x)
     off_diagonal = np.zeros(n_points)
     # The measure is even, so the diagonal of the Jacobi matrix is zero.
     for k in range(1, n_points):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from fcinv_core.scattering.dipole import DipoleTerm
 from fcinv_core.scattering.dynamical import FourierSum
@@ -42,7 +43,8 @@ class PolarPart:
         tensor = dielectric.to(fourier.device, torch.float64)
         self._sums = term.sums(charges, tensor)
         self._supercell_values = term.supercell_values(charges, tensor)
-        self._stored: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        # Forgotten together with the q points: they take up to half a gigabyte each.
+        self._stored = WeakIdKeyDictionary()
 
     def short_ranged(self, values: torch.Tensor) -> torch.Tensor:
         """Total force constants (..., n_atoms, n_supercell, 3, 3) less their dipole part."""
@@ -60,8 +62,7 @@ class PolarPart:
 
     def stored(self, q_points: torch.Tensor) -> torch.Tensor:
         """`components`, kept for as long as the very same q points come again."""
-        known = self._stored.get(id(q_points))
-        if known is None or known[0] is not q_points:
-            known = (q_points, self.components(q_points))
-            self._stored[id(q_points)] = known
-        return known[1]
+        if q_points not in self._stored:
+            self._stored[q_points] = self.components(q_points)
+        components: torch.Tensor = self._stored[q_points]
+        return components

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import spglib
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scattering.point_spectra import complete
 
 from fcinv_core.crystal import Crystal
 from fcinv_core.crystal.structure_files import StructureFile
 from fcinv_core.scattering import EnergyResolution
 from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.irreducible import IrreducibleQ
+from fcinv_core.scattering.irreducible import IrreducibleQ, first_of_each
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.plan import SpectraPlan
@@ -149,3 +152,56 @@ def test_reciprocal_lattice_vectors_change_structure_factors_only(force_constant
     centres = 0.5 * (EDGES[1:] + EDGES[:-1]).numpy()
     far = np.abs(np.abs(centres)[:, None] - energies[0]).min(axis=1) > 6
     assert far.any() and result[:, far].max() < 1e-6 * result.max()
+
+
+coordinate = st.one_of(
+    st.floats(-9, 9),
+    st.tuples(st.integers(-36, 36), st.sampled_from([1, 2, 3, 4, 5, 6, 8, 12])).map(
+        lambda pair: pair[0] / pair[1]
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(["Si", "Al", "NaCl", "ZnO", "Al2O3", "SiO2"]),
+    points=st.lists(st.tuples(coordinate, coordinate, coordinate), min_size=1, max_size=6),
+    chosen=st.integers(0, 10**6),
+)
+def test_any_image_has_the_same_irreducible_point(name, points, chosen):
+    """Points, moved by an operation and a lattice vector: one q for both, and Q' is an image."""
+    rotations = complete(name).crystal.point_group_rotations
+    operations = np.concatenate([rotations, -rotations])
+    points = np.array(points)
+    operation = operations[chosen % len(operations)]
+    moved = points @ operation.T + np.random.default_rng(chosen).integers(-3, 4, points.shape)
+    reduced = IrreducibleQ.from_points(np.vstack([points, moved]), rotations)
+    rebuilt = reduced.equivalent - reduced.q_points[reduced.index]
+    np.testing.assert_allclose(rebuilt, np.rint(rebuilt), atol=1e-9)
+    for start, equivalent in zip(np.vstack([points, moved]), reduced.equivalent, strict=True):
+        # Points closer than the grid count as one.
+        assert np.abs(operations @ start - equivalent).max(axis=1).min() < 3e-6
+    # Points that rounding tears apart cost a diagonalisation, no more; exact fractions never.
+    fractions = np.abs(points * 720720 - np.rint(points * 720720)).max(axis=1) < 1e-6
+    same = reduced.index[: len(points)] == reduced.index[len(points) :]
+    assert same[fractions].all()
+
+
+def test_first_of_each_with_huge_spreads():
+    """More places than an integer holds, along one axis and along all."""
+    random = np.random.default_rng(0)
+    for extent in ([1e12, 1e-3, 1e-3], [1e9, 1e9, 1e9], [1e12, 1e12, 1e12]):
+        distinct = random.uniform(-1, 1, (200, 3)) * extent
+        points = distinct[random.integers(0, 200, 1000)]
+        first, index = first_of_each(points)
+        _, inverse = np.unique(points, axis=0, return_inverse=True)
+        assert len(first) == inverse.max() + 1 == len(np.unique(index))
+        np.testing.assert_array_equal(points[first][index], points)
+        assert (first[index] <= np.arange(1000)).all()
+
+
+def test_first_of_each_of_nothing():
+    first, index = first_of_each(np.empty((0, 3)))
+    assert len(first) == len(index) == 0
+    reduced = IrreducibleQ.from_points(np.empty((0, 3)), NO_SYMMETRY)
+    assert reduced.q_points.shape == reduced.equivalent.shape == (0, 3)
