@@ -21,6 +21,7 @@ from fcinv_core.inversion.result import (
 
 class FakeForceConstants:
     crystal = SimpleNamespace(formula="Si")
+    born_charges = None
 
     def save(self, path):
         Path(path).write_text("phonopy:\n")

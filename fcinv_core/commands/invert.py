@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -13,11 +15,15 @@ from fcinv_core.errors import FcinvError
 if TYPE_CHECKING:
     import numpy as np
 
-    from fcinv_core.crystal import Crystal
+    from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.inversion import InversionResult
+    from fcinv_core.inversion.born_charges import BornCharges
 
 NOT_TO_BE_TRUSTED = 3
 SHELLS_SHOWN = 4
+
+MOST_ATOMS = 2000
+"""Of a supercell: the basis of its force constants would take hours and gigabytes beyond."""
 
 
 def add_to(commands: Any) -> None:
@@ -52,6 +58,11 @@ def add_to(commands: Any) -> None:
         help="range of the force constants; default: all of the supercell",
     )
     parser.add_argument(
+        "--born",
+        metavar="FILE",
+        help="phonopy's BORN file of a polar crystal; default: what --start or --structure hold",
+    )
+    parser.add_argument(
         "--no-refine", action="store_true", help="compare the start with the data, fit nothing"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="kept in the result")
@@ -77,15 +88,20 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     from fcinv_core.inversion import invert
 
     histograms = [SQEHistogram.load(path) for path in options.files]
-    crystal = Crystal.from_file(options.structure, options.supercell)
+    crystal = Crystal.from_file(options.structure)
+    if options.supercell is not None:
+        _check_size(options.supercell, crystal)
+        crystal = crystal.with_supercell(options.supercell)
     start = ForceConstants.from_file(options.start, crystal) if options.start else None
     if start is not None and options.supercell is not None:
         _check_supercell(start.crystal, crystal)
+    born_charges = _born_charges(options, crystal, start)
     with progress_bar(terminal) as progress:
         result = invert(
             histograms,
             crystal,
             start=start,
+            born_charges=born_charges,
             temperature=options.temperature,
             energy_fwhm=options.energy_fwhm,
             cutoff=options.cutoff,
@@ -100,6 +116,30 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     print(summary(result))
     print("\nWritten:", *(f"  {path}" for path in written), sep="\n")
     return NOT_TO_BE_TRUSTED if result.verdict.trust == "no" else 0
+
+
+def _born_charges(
+    options: argparse.Namespace, crystal: Crystal, start: ForceConstants | None
+) -> BornCharges | None:
+    """Those of --born, else of --start, else of a --structure that is a phonopy.yaml."""
+    from fcinv_core.inversion.born_charges import BornCharges
+
+    if options.born is not None:
+        return BornCharges.from_born_file(options.born, start.crystal if start else crystal)
+    if start is not None and start.born_charges is not None:
+        return BornCharges.from_force_constants(start, options.start)
+    return BornCharges.from_structure_file(options.structure, crystal)
+
+
+def _check_size(supercell: Sequence[int], crystal: Crystal) -> None:
+    """Refuse a supercell that nothing could be worked out for."""
+    n_atoms = math.prod(supercell) * len(crystal.symbols)
+    if n_atoms > MOST_ATOMS:
+        asked_for = " ".join(map(str, supercell))
+        raise FcinvError(
+            f"--supercell {asked_for} of {crystal.formula} holds {n_atoms} atoms, more than the "
+            f"{MOST_ATOMS} that can be handled: some 10 Å along each axis are enough"
+        )
 
 
 def _check_supercell(of_start: Crystal, asked_for: Crystal) -> None:
@@ -131,7 +171,8 @@ def summary(result: InversionResult) -> str:
     lines = [f"{HEADLINES[verdict.trust]} (verdict: {verdict.trust})."]
     lines += [f"  - {sentence(reason)}" for reason in verdict.reasons]
     lines.append(f"Deviance per degree of freedom: {rounded(result.deviance_per_dof)}")
-    lines.append("Force constants (eV/Å²):   longitudinal        transverse")
+    title = "Short-ranged part (eV/Å²):" if result.is_short_ranged else "Force constants (eV/Å²):  "
+    lines.append(f"{title} longitudinal        transverse")
     for shell in sorted(result.shells, key=lambda s: s.distance)[:SHELLS_SHOWN]:
         where = f"{'-'.join(shell.pair)}, {shell.distance:.3f} Å"
         longitudinal = with_sigma(shell.longitudinal, shell.longitudinal_sigma)

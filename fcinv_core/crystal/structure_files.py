@@ -93,13 +93,13 @@ def read_structure(path: str | Path) -> StructureFile:
         When the file is missing, unreadable, or not an ordered crystal structure.
     """
     path = require_file(path)
-    kind = _kind(path)
+    kind = structure_format(path)
     if kind == "phonopy":
         return read_phonopy_yaml(path).structure
     return _read_with_ase(path, kind)
 
 
-def _kind(path: Path) -> str:
+def structure_format(path: Path) -> str:
     """Which of "phonopy", "cif" and "vasp" a file is, by its name or else by its content."""
     name = path.name.lower()
     if ".yaml" in name or ".yml" in name:

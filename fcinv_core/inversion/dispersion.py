@@ -10,10 +10,11 @@ import torch
 
 from fcinv_core.inversion.result import Dispersion
 from fcinv_core.scattering.hermitian import packed_gradient
+from fcinv_core.scattering.irreducible import TOWARDS_GAMMA
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
-    from fcinv_core.inversion.problem import Lattice
+    from fcinv_core.inversion.lattice import Lattice
 
 SPACING = 0.03
 """1/Å between points of the path."""
@@ -25,16 +26,19 @@ SMALLEST_ENERGY_MEV = 0.5
 def dispersion(lattice: Lattice, parameters: np.ndarray, covariance: np.ndarray) -> Dispersion:
     """Energies and their standard deviations on the path of `high_symmetry_path`.
 
+    In polar crystals energies at Γ are the limits along the path: where it goes through Γ, there
+    are two points, one for each side.
+
     Parameters
     ----------
     parameters, covariance
         (n_par,) in eV/Å² and (n_par, n_par); σ(E) = √(gᵀ C g), g = e†(∂D/∂p)e / 2E.
     """
-    labels, q_points, distance = high_symmetry_path(lattice.basis.crystal)
-    dynamics = lattice.dynamics
-    values = lattice.force_constant_values(parameters)
-    modes = dynamics.modes(dynamics.real_space(values[None]), q_points)
-    slopes = energy_slopes(lattice, modes.eigenvectors[0], q_points)
+    crystal = lattice.basis.crystal
+    labels, q_points, distance = high_symmetry_path(crystal, lattice.is_polar)
+    limits = _off_gamma(crystal, q_points, distance) if lattice.is_polar else q_points
+    modes = lattice.modes(parameters, limits)
+    slopes = energy_slopes(lattice, modes.eigenvectors[0], limits)
     energies = modes.energies[0].numpy()
     slopes = slopes / (2 * np.maximum(np.abs(energies), SMALLEST_ENERGY_MEV))[..., None]
     variance = np.einsum("qmi,ij,qmj->qm", slopes, covariance, slopes, optimize=True)
@@ -50,10 +54,29 @@ def energy_slopes(lattice: Lattice, eigenvectors: torch.Tensor, q_points: np.nda
     return torch.einsum("qmc,pqc->qmp", packed_gradient(outer), changes).numpy()
 
 
+def _off_gamma(crystal: Crystal, q_points: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """The path with Γ moved a little towards the point next to it on the same line."""
+    reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
+    moved = q_points.copy()
+    for point in np.flatnonzero(~q_points.any(axis=1)):
+        first, last = max(point - 1, 0), min(point + 1, len(q_points) - 1)
+        beside = first if distance[first] < distance[point] else last
+        length = np.linalg.norm(q_points[beside] @ reciprocal)
+        moved[point] = q_points[beside] * TOWARDS_GAMMA / length
+    return moved
+
+
 def high_symmetry_path(
-    crystal: Crystal,
+    crystal: Crystal, is_split_at_gamma: bool = False
 ) -> tuple[tuple[tuple[int, str], ...], np.ndarray, np.ndarray]:
     """Path of Hinuma et al., Comput. Mater. Sci. 128, 140 (2017), through seekpath.
+
+    Parameters
+    ----------
+    crystal
+        Its primitive cell is used as it is.
+    is_split_at_gamma
+        Have Γ twice where the path goes on through it.
 
     Returns
     -------
@@ -79,6 +102,7 @@ def high_symmetry_path(
         n_steps = max(2, int(np.ceil(length / SPACING)))
         if last != first_name:
             labels.append((len(points), _printed(first_name)))
+        if last != first_name or (is_split_at_gamma and not first.any()):
             points.append(first)
             distance.append(travelled)
         for step in range(1, n_steps + 1):

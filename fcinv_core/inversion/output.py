@@ -37,7 +37,10 @@ def result_document(result: InversionResult) -> dict[str, Any]:
             "verdict": {"trust": result.verdict.trust, "reasons": result.verdict.reasons},
             "parameters": _parameters(result),
             "covariance": result.covariance,
-            "shells": [asdict(s) | {"unit": FORCE_CONSTANT_UNIT} for s in result.shells],
+            "shells": [
+                asdict(shell) | {"unit": FORCE_CONSTANT_UNIT, "part": _part(result)}
+                for shell in result.shells
+            ],
             "deviance_per_dof": result.deviance_per_dof,
             "nuisance": _nuisance(result.fits[0])
             | {"workspaces": [_workspace(fit) for fit in result.fits]},
@@ -179,11 +182,17 @@ def _parameters(result: InversionResult) -> list[dict[str, Any]]:
             "sigma": error,
             "unit": FORCE_CONSTANT_UNIT,
             "element": element,
+            "part": _part(result),
         }
         for name, value, error, element in zip(
             result.basis.names, result.parameters, sigma, result.basis.elements, strict=True
         )
     ]
+
+
+def _part(result: InversionResult) -> str:
+    """What of the force constants parameters and shells describe."""
+    return "short-ranged" if result.is_short_ranged else "total"
 
 
 def _nuisance(fit: HistogramFit) -> dict[str, Any]:

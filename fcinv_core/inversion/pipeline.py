@@ -15,9 +15,10 @@ import numpy as np
 from fcinv_core.crystal import ForceConstantBasis, shell_constants
 from fcinv_core.errors import FcinvError
 from fcinv_core.inversion.dispersion import dispersion
+from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import FINAL, GUIDING, ForceConstantPrior
-from fcinv_core.inversion.problem import NUISANCES, HistogramProblem, Lattice
+from fcinv_core.inversion.problem import NUISANCES, HistogramProblem
 from fcinv_core.inversion.quality import FitQuality, believed_exposure
 from fcinv_core.inversion.refinement import Evaluation, Refinement
 from fcinv_core.inversion.result import Estimate, HistogramFit, InversionResult
@@ -30,6 +31,7 @@ from fcinv_core.scattering.sampling import STEP_OVER_WIDTH
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.histogram import SQEHistogram
+    from fcinv_core.inversion.born_charges import BornCharges
 
 COARSE_ROWS = 150
 """Q bins of each histogram that are enough to find the right valley."""
@@ -92,6 +94,7 @@ def invert(
     crystal: Crystal,
     *,
     start: ForceConstants | None = None,
+    born_charges: BornCharges | None = None,
     temperature: float | None = None,
     energy_fwhm: float | None = None,
     cutoff: float | None = None,
@@ -111,6 +114,9 @@ def invert(
     start
         Force constants to refine from, whose own cell and supercell are then used. By default
         those of a universal force field (CHGNet) at its own relaxed cell.
+    born_charges
+        Of a polar crystal, whose dipole-dipole term is then modelled; they are kept as they are.
+        By default those of ``start``, if it has any.
     temperature
         K, for all histograms; by default from each one's log.
     energy_fwhm
@@ -135,39 +141,39 @@ def invert(
         raise FcinvError("no histogram to invert: give at least one")
     clock = _Clock(progress)
     clock.start("Preparing", 0.05)
-    if start is None:
-        # refuse a bad measurement before the force field spends a minute
-        for histogram in histograms:
-            PreparedHistogram.from_histogram(histogram, crystal, temperature, energy_fwhm)
-        clock.start("Force field", 0.15)
-        start = _force_field_start(crystal, clock)
-    elif (difference := start.describes_same_crystal(crystal)) is not None:
+    if start is not None and (difference := start.describes_same_crystal(crystal)) is not None:
         raise FcinvError(f"--start does not belong to the structure: {difference}")
-    clock.start("Preparing", 0.2)
+    # before the force field spends a minute, which answers on the crystal that it is asked about
+    own_crystal = crystal if start is None else start.crystal
     prepared = [
-        PreparedHistogram.from_histogram(histogram, start.crystal, temperature, energy_fwhm)
+        PreparedHistogram.from_histogram(histogram, own_crystal, temperature, energy_fwhm)
         for histogram in histograms
     ]
+    if start is None:
+        clock.start("Force field", 0.15)
+        start = _force_field_start(crystal, clock)
+        clock.start("Preparing", 0.2)
+    if born_charges is not None:
+        start = born_charges.given_to(start)
     basis = ForceConstantBasis.from_crystal(start.crystal, cutoff)
-    lattice = Lattice(basis)
-    centre = initial = basis.parameters_of(start)
+    lattice = Lattice(basis, start)
+    centre = initial = lattice.parameters_of(start)
     if refine:
         clock.start("Finding a start", 0.5)
         centre, initial = _scan_stiffness(prepared, lattice, centre, clock)
     clock.start("Refining", 0.9)
-    prior = ForceConstantPrior.around(basis, centre, FINAL)
+    prior = ForceConstantPrior.around(lattice, centre, FINAL)
     problems = [HistogramProblem(item, lattice, initial, STEP_OVER_WIDTH) for item in prepared]
     best = _refine_on_counts(lattice, problems, initial, prior, refine, clock)
     clock.start("Uncertainty", 0.95)
     parameters = best.point.parameters
     qualities = _qualities(problems, best)
-    information = Refinement(lattice, problems, prior, clock.tick).evaluate(best.point, Counts())
-    uncertainty = Uncertainty.at_optimum(
-        information.equations.curvature, prior, basis, len(problems)
-    )
+    if not refine:  # the fit has left force constants out
+        best = Refinement(lattice, problems, prior, clock.tick).evaluate(best.point, Counts())
+    uncertainty = Uncertainty.at_optimum(best.equations.curvature, prior, basis, len(problems))
     bands = dispersion(lattice, parameters, uncertainty.covariance)
     clock.start("Simulating", 1.0)
-    force_constants = start.with_values((basis.map @ parameters).reshape(start.values.shape))
+    force_constants = lattice.force_constants(parameters)
     names = [str(source) for source in sources] or [h.source for h in histograms]
     fits = tuple(
         _fit(prepared[i], problems[i], qualities[i], force_constants, best, uncertainty, i, name)
@@ -182,7 +188,7 @@ def invert(
         _notes(histograms, start, refine),
     )
     start_bands = dispersion(
-        lattice, basis.parameters_of(start), np.zeros_like(uncertainty.covariance)
+        lattice, lattice.parameters_of(start), np.zeros_like(uncertainty.covariance)
     )
     clock.stop()
     return InversionResult(
@@ -202,6 +208,7 @@ def invert(
         settings={
             "refine": refine,
             "cutoff_angstrom": cutoff,
+            "born_charges": _source_of_born_charges(start, born_charges),
             "supercell_matrix": start.crystal.supercell_matrix.tolist(),
             "temperature_k": [item.temperature for item in prepared],
             "energy_fwhm_mev": [item.resolution.elastic_fwhm for item in prepared],
@@ -218,6 +225,13 @@ def _force_field_start(crystal: Crystal, clock: _Clock) -> ForceConstants:
     return force_field_constants(crystal, progress=lambda what, _: clock.tick(what))
 
 
+def _source_of_born_charges(start: ForceConstants, given: BornCharges | None) -> str | None:
+    """Where they come from, None for no Born charges."""
+    if given is not None:
+        return given.source
+    return None if start.born_charges is None else "starting force constants"
+
+
 def _scan_stiffness(
     prepared: Sequence[PreparedHistogram], lattice: Lattice, initial: np.ndarray, clock: _Clock
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -230,12 +244,13 @@ def _scan_stiffness(
     ]
     attempts: list[tuple[float, np.ndarray, np.ndarray]] = []
     for factor in _likely_stiffnesses(lattice, problems, initial, clock)[:ATTEMPTS]:
-        prior = ForceConstantPrior.around(lattice.basis, factor * initial, GUIDING)
+        scaled = lattice.scaled(initial, factor)
+        prior = ForceConstantPrior.around(lattice, scaled, GUIDING)
         refinement = Refinement(lattice, problems, prior, clock.tick)
-        begin = refinement.starting_point(factor * initial)
+        begin = refinement.starting_point(scaled)
         end = refinement.through(begin, STAGES, _LEADING_ITERATIONS, _COARSE_ITERATIONS)
         deviance = _overall_deviance(_qualities(problems, end))
-        attempts.append((deviance, factor * initial, end.point.parameters))
+        attempts.append((deviance, scaled, end.point.parameters))
         attempts.sort(key=lambda attempt: attempt[0])
         agree = len(attempts) > 1 and attempts[1][0] < (1 + SAME_START) * attempts[0][0]
         if attempts[0][0] < GOOD_START or agree:
@@ -252,7 +267,7 @@ def _likely_stiffnesses(
     refinement = Refinement(lattice, problems, None, clock.tick)
     misfits = {}
     for factor in STIFFNESS_SCAN:
-        guess = refinement.starting_point(factor * initial)
+        guess = refinement.starting_point(lattice.scaled(initial, factor))
         end = refinement.minimise(guess, STAGES[0], _ADJUSTING_ITERATIONS, guess)
         misfits[factor] = end.equations.cost
     return sorted(misfits, key=lambda factor: misfits[factor])
@@ -357,14 +372,6 @@ def _notes(
     notes: list[tuple[Trust, str]] = []
     if not refine:
         notes.append(("caution", "nothing was refined: these are the starting force constants"))
-    if start.born_charges is not None:
-        notes.append(
-            (
-                "caution",
-                "the dipole-dipole term of this polar crystal is not modelled yet: optic modes "
-                "near the zone centre are not to be trusted",
-            )
-        )
     runs = Counter(run for histogram in histograms for run in set(histogram.run_numbers))
     shared = sum(count > 1 for count in runs.values())
     if shared:

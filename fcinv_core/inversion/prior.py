@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from fcinv_core.crystal import ForceConstantBasis
+    from fcinv_core.inversion.lattice import Lattice
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ FINAL = PriorWidth(stiffness=1.0, scatter=0.5, decay=3.2)
 
 @dataclass(frozen=True)
 class ForceConstantPrior:
-    """Gaussian over the parameters of a basis.
+    """Gaussian over the parameters of a lattice.
 
     Attributes
     ----------
@@ -54,15 +54,18 @@ class ForceConstantPrior:
     precision: np.ndarray
 
     @classmethod
-    def around(
-        cls, basis: ForceConstantBasis, centre: np.ndarray, width: PriorWidth
-    ) -> ForceConstantPrior:
-        """Variance along the overall stiffness plus independent scatter in each parameter."""
+    def around(cls, lattice: Lattice, centre: np.ndarray, width: PriorWidth) -> ForceConstantPrior:
+        """Variance along the overall stiffness plus independent scatter in each parameter.
+
+        In polar crystals the stiffness is that of the total force constants (`Lattice.scaled`
+        says why), the scatter that of the short-ranged part, which alone decays with distance.
+        """
+        basis, stiffness = lattice.basis, lattice.stiffness(centre)
         nearest = basis.distances[basis.distances > 0].min()
         largest = np.abs(centre[np.isclose(basis.distances, nearest, rtol=1e-3)]).max()
         distance = np.maximum(basis.distances - nearest, 0.0)
         scatter = width.scatter * largest * np.exp(-distance / width.decay)
-        covariance = np.diag(scatter**2) + width.stiffness**2 * np.outer(centre, centre)
+        covariance = np.diag(scatter**2) + width.stiffness**2 * np.outer(stiffness, stiffness)
         return cls(centre, covariance, np.linalg.inv(covariance))
 
     def penalty(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:

@@ -10,15 +10,16 @@ import torch
 
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.scattering.bins import BinSampling
+from fcinv_core.scattering.forward import POLAR_BYTES
 from fcinv_core.scattering.jacobian import spectra_with_jacobian
 from fcinv_core.scattering.kernel import ModeKernel
-from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.plan import SpectraPlan
 from fcinv_core.scattering.sampling import sample_counts
 from fcinv_core.scattering.spectra import spectra
 
 if TYPE_CHECKING:
-    from fcinv_core.crystal import ForceConstantBasis
+    from fcinv_core.inversion.lattice import Lattice, LatticeState
+    from fcinv_core.scattering.polar import PolarPart
 
 NUISANCES = ("scale", "background", "background_slope", "resolution_scale", "q_spread_scale")
 """Fitted along for each histogram. Scale and resolution scale are fitted as logarithms, the
@@ -27,78 +28,17 @@ spread of Q as its difference from 1: events do not fill the volume of a bin eve
 SPREAD_STEP = 0.06
 """Relative narrowing of the bins from which the effect of the spread of Q is taken."""
 
-
-class LatticeState:
-    """Force constants and displacements of one parameter set, shared by all histograms.
-
-    Attributes
-    ----------
-    real_space
-        Force constants by lattice translation.
-    """
-
-    def __init__(self, parameters: np.ndarray, lattice: Lattice) -> None:
-        self._lattice = lattice
-        values = lattice.force_constant_values(parameters)
-        self.real_space = lattice.dynamics.real_space(values[None])
-        self._tensors: dict[float, torch.Tensor] = {}
-        self._slopes: dict[float, torch.Tensor] = {}
-
-    def tensors(self, temperature: float) -> torch.Tensor:
-        """⟨u u⟩, (1, n_atoms, 3, 3) in Å²."""
-        if temperature not in self._tensors:
-            dynamics = self._lattice.dynamics
-            self._tensors[temperature] = dynamics.tensors(self.real_space, temperature)
-        return self._tensors[temperature]
-
-    def slopes(self, temperature: float) -> torch.Tensor:
-        """∂⟨u u⟩/∂p, (n_atoms, 3, 3, n_par) in Å² per eV/Å²."""
-        if temperature not in self._slopes:
-            self._slopes[temperature] = self._lattice.dynamics.displacements.slopes(
-                self.real_space, self._lattice.directions, temperature
-            )
-        return self._slopes[temperature]
-
-
-class Lattice:
-    """Force-constant basis and what its crystal's spectra need, shared by all histograms.
-
-    Attributes
-    ----------
-    dynamics
-        D(q) and displacements.
-    directions
-        The force constants of one unit of each parameter.
-    """
-
-    def __init__(self, basis: ForceConstantBasis) -> None:
-        self.basis = basis
-        self.dynamics = LatticeDynamics(basis.crystal)
-        crystal = basis.crystal
-        self._shape = (crystal.n_primitive, crystal.n_supercell, 3, 3)
-        units = torch.from_numpy(np.ascontiguousarray(basis.map.T)).reshape(-1, *self._shape)
-        self.directions = self.dynamics.real_space(units)
-
-    def state(self, parameters: np.ndarray) -> LatticeState:
-        """Displacements for ``parameters`` (n_par,) in eV/Å²."""
-        return LatticeState(parameters, self)
-
-    def force_constant_values(self, parameters: np.ndarray) -> torch.Tensor:
-        """Compact force constants (n_primitive, n_supercell, 3, 3) in eV/Å²."""
-        return torch.from_numpy((self.basis.map @ parameters).reshape(self._shape))
-
-    def energies(self, parameters: np.ndarray, q_points: np.ndarray) -> np.ndarray:
-        """(n_q, n_modes) in meV."""
-        values = self.force_constant_values(parameters)
-        modes = self.dynamics.modes(self.dynamics.real_space(values[None]), q_points)
-        return modes.energies[0].numpy()
+WIDTH_STEP = 0.01
+"""Change of the logarithm of the resolution scale from which its effect is taken where force
+constants are fixed."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_par + 5).
+    """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_free + 5).
 
-    The last columns belong to `NUISANCES`.
+    The last columns belong to `NUISANCES`, those before to the force constants: n_free is n_par,
+    or 0 where force constants are fixed.
     """
 
     signal: np.ndarray
@@ -145,12 +85,12 @@ class HistogramProblem:
         )
         self.bins = _informative_bins(prepared, largest_rows)
         self._lattice = lattice
-        self._plan = self._plan_of(prepared.bin_vectors, counts)
-        self._narrow: SpectraPlan | None = None
+        self._bins = self._sampled(prepared.bin_vectors, counts)
+        self._narrow: _SampledBins | None = None
         if largest_rows is None:
-            self._narrow = self._plan_of((1 - SPREAD_STEP) * prepared.bin_vectors, counts)
-        self.row = self._plan.row
-        self.n_rows = self._plan.n_rows
+            self._narrow = self._sampled((1 - SPREAD_STEP) * prepared.bin_vectors, counts)
+        self.row = self._bins.plan.row
+        self.n_rows = self._bins.plan.n_rows
         self._first_bin = np.unique(self.row, return_index=True)[1]
         self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), 1.0)
         energies = prepared.energies
@@ -180,27 +120,38 @@ class HistogramProblem:
         np.add.at(folded, self.row, values)
         return folded
 
-    def _plan_of(self, bin_vectors: np.ndarray, counts: tuple[int, int, int]) -> SpectraPlan:
-        prepared, crystal = self.prepared, self._lattice.basis.crystal
+    def _sampled(self, bin_vectors: np.ndarray, counts: tuple[int, int, int]) -> _SampledBins:
+        prepared, lattice = self.prepared, self._lattice
+        crystal = lattice.basis.crystal
+        reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
         sampling = BinSampling.from_bins(
-            prepared.centres[self.bins], bin_vectors, counts, crystal.point_group_rotations
+            prepared.centres[self.bins],
+            bin_vectors,
+            counts,
+            crystal.point_group_rotations,
+            reciprocal=reciprocal if lattice.is_polar else None,
         )
         kernel = ModeKernel(
             torch.from_numpy(prepared.edges), prepared.temperature, prepared.resolution
         )
-        return SpectraPlan(crystal, sampling, self._lattice.dynamics.fourier, kernel)
+        return _SampledBins.of(
+            SpectraPlan(crystal, sampling, lattice.dynamics.fourier, kernel), lattice.polar
+        )
 
     def spectra(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
         """S(Q,E) in mbarn/meV on rows, without scale and background."""
-        return self._spectra_on(self._plan, state, resolution_scale)
+        return self._spectra_on(self._bins, state, resolution_scale)
 
     def _spectra_on(
-        self, plan: SpectraPlan, state: LatticeState, resolution_scale: float
+        self, bins: _SampledBins, state: LatticeState, resolution_scale: float
     ) -> np.ndarray:
         tensors = state.tensors(self.prepared.temperature)
-        return spectra(plan, state.real_space, tensors, resolution_scale)[0].numpy()
+        found = spectra(bins.plan, state.real_space, tensors, resolution_scale, bins.dipoles)
+        return found[0].numpy()
 
-    def expectation(self, state: LatticeState, nuisance: np.ndarray) -> Expectation:
+    def expectation(
+        self, state: LatticeState, nuisance: np.ndarray, *, fixed: bool = False
+    ) -> Expectation:
         """Expected signal and its derivatives.
 
         Parameters
@@ -208,41 +159,90 @@ class HistogramProblem:
         nuisance
             (5,): log scale, background and slope in units of ``typical_signal`` (the slope over
             half the energy range), log resolution scale, relative change of the spread of Q.
+        fixed
+            Leave out the derivatives by the force constants, which take most of the time.
         """
+        if fixed:
+            resolution_scale = float(np.exp(nuisance[3]))
+            value = self.spectra(state, resolution_scale)
+            wider = self.spectra(state, resolution_scale * float(np.exp(WIDTH_STEP)))
+            by_parameters = np.empty((*value.shape, 0))
+            return self._scaled(state, nuisance, value, by_parameters, (wider - value) / WIDTH_STEP)
         result = spectra_with_jacobian(
-            self._plan,
+            self._bins.plan,
             state.real_space,
             self._lattice.directions,
             state.tensors(self.prepared.temperature),
             state.slopes(self.prepared.temperature),
             float(np.exp(nuisance[3])),
+            self._bins.dipoles,
         )
+        return self._scaled(
+            state,
+            nuisance,
+            result.spectra.numpy(),
+            result.parameters.numpy(),
+            result.resolution.numpy(),
+        )
+
+    def _scaled(
+        self,
+        state: LatticeState,
+        nuisance: np.ndarray,
+        signal: np.ndarray,
+        by_parameters: np.ndarray,
+        by_resolution: np.ndarray,
+    ) -> Expectation:
+        """Nuisances applied to spectra and their derivatives."""
         scale = np.exp(nuisance[0])
-        by_spread = self._by_spread(state, nuisance, result.spectra)
-        value = scale * (result.spectra.numpy() + nuisance[4] * by_spread)
-        n_par = result.parameters.shape[-1]
-        jacobian = np.empty((*value.shape, n_par + len(NUISANCES)))
-        np.multiply(result.parameters.numpy(), scale, out=jacobian[..., :n_par])
-        jacobian[..., n_par] = value
-        jacobian[..., n_par + 1] = self.typical_signal
-        jacobian[..., n_par + 2] = self.typical_signal * self.relative_energy
-        jacobian[..., n_par + 3] = scale * result.resolution.numpy()
-        jacobian[..., n_par + 4] = scale * by_spread
+        by_spread = self._by_spread(state, nuisance, signal)
+        value = scale * (signal + nuisance[4] * by_spread)
+        n_free = by_parameters.shape[-1]
+        jacobian = np.empty((*value.shape, n_free + len(NUISANCES)))
+        np.multiply(by_parameters, scale, out=jacobian[..., :n_free])
+        jacobian[..., n_free] = value
+        jacobian[..., n_free + 1] = self.typical_signal
+        jacobian[..., n_free + 2] = self.typical_signal * self.relative_energy
+        jacobian[..., n_free + 3] = scale * by_resolution
+        jacobian[..., n_free + 4] = scale * by_spread
         return Expectation(value + self.background(nuisance), jacobian)
 
     def _by_spread(
-        self, state: LatticeState, nuisance: np.ndarray, spread: torch.Tensor
+        self, state: LatticeState, nuisance: np.ndarray, signal: np.ndarray
     ) -> np.ndarray:
         """Derivative of the spectra by the relative spread of Q; 0 where it is not fitted."""
         if self._narrow is None:
-            return np.zeros(tuple(spread.shape))
+            return np.zeros_like(signal)
         narrow = self._spectra_on(self._narrow, state, float(np.exp(nuisance[3])))
         # Equivalent bins stay so when they shrink, but rows are in another order.
-        return (spread.numpy() - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
+        return (signal - narrow[self._narrow.plan.row[self._first_bin]]) / SPREAD_STEP
 
     def background(self, nuisance: np.ndarray) -> np.ndarray:
         """(n_energy,) in signal units."""
         return self.typical_signal * (nuisance[1] + nuisance[2] * self.relative_energy)
+
+
+@dataclass(frozen=True, eq=False)
+class _SampledBins:
+    """Bins as they are sampled.
+
+    Attributes
+    ----------
+    plan
+        Samples and kernel.
+    dipoles
+        Dipole part of D(q) at the plan's q points, as `spectra` wants it: worked out once, as it
+        does not depend on the parameters, unless it would fill the memory.
+    """
+
+    plan: SpectraPlan
+    dipoles: torch.Tensor | PolarPart | None
+
+    @classmethod
+    def of(cls, plan: SpectraPlan, polar: PolarPart | None) -> _SampledBins:
+        if polar is None or 8 * len(plan.q_points) * plan.fourier.n_modes**2 > POLAR_BYTES:
+            return cls(plan, polar)
+        return cls(plan, polar.components(plan.q_points))
 
 
 def _informative_bins(prepared: PreparedHistogram, largest_rows: int | None) -> np.ndarray:

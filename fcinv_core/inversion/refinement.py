@@ -7,13 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.prior import ForceConstantPrior
-from fcinv_core.inversion.problem import (
-    NUISANCES,
-    Expectation,
-    HistogramProblem,
-    Lattice,
-)
+from fcinv_core.inversion.problem import NUISANCES, Expectation, HistogramProblem
 from fcinv_core.inversion.stages import Counts, NormalEquations, Stage
 
 NUISANCE_SIGMA = np.array([np.inf, np.inf, 1.0, 0.2, 0.05])
@@ -115,6 +111,7 @@ class Refinement:
 
     def evaluate(self, point: Point, stage: Stage, guess: Point | None = None) -> Evaluation:
         """Normal equations at a point; nuisances are held near those of ``guess`` if given."""
+        fixed = self.prior is None
         n_par, n_nuisance = len(point.parameters), len(NUISANCES)
         size = n_par + point.nuisances.size
         gradient, curvature, cost = np.zeros(size), np.zeros((size, size)), 0.0
@@ -123,11 +120,12 @@ class Refinement:
         for number, problem in enumerate(self.problems):
             nuisance = point.nuisances[number]
             first = n_par + number * n_nuisance
-            index = np.r_[0:n_par, first : first + n_nuisance]
+            own = np.arange(first, first + n_nuisance)
+            index = own if fixed else np.r_[0:n_par, own]
             if stage.needs_spectra and not problem.prepared.has_spectra:
-                curvature[index[n_par:], index[n_par:]] = 1.0  # waits for the counts
+                curvature[own, own] = 1.0  # waits for the counts
                 continue
-            expected = problem.expectation(state, nuisance)
+            expected = problem.expectation(state, nuisance, fixed=fixed)
             expectations.append(expected)
             part = stage.compare(problem, expected)
             cost += part.cost
@@ -135,14 +133,10 @@ class Refinement:
             curvature[np.ix_(index, index)] += part.curvature
             weak = (NUISANCE_SIGMA if guess is None else LEADING_SIGMA) ** -2.0
             offset = nuisance if guess is None else nuisance - guess.nuisances[number]
-            own = index[n_par:]
             cost += 0.5 * float(offset @ (weak * offset))
             gradient[own] += weak * offset
             curvature[own, own] += weak
         if self.prior is None:
-            gradient[:n_par] = 0.0
-            curvature[:n_par] = 0.0
-            curvature[:, :n_par] = 0.0
             curvature[np.arange(n_par), np.arange(n_par)] = 1.0
         else:
             penalty, slope = self.prior.penalty(point.parameters)

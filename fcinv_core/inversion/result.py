@@ -109,9 +109,11 @@ class InversionResult:
         Fitted force constants, and those that the refinement started from.
     basis, parameters, covariance
         Symmetry-reduced basis, its fitted parameters (n,) and their covariance (n, n),
-        in eV/Å² and its square; ``basis.names`` labels them.
+        in eV/Å² and its square; ``basis.names`` labels them. In polar crystals they are of the
+        short-ranged part: the total less the dipole part in the supercell.
     shells
-        Longitudinal and transverse constants of each neighbour shell, with errors.
+        Longitudinal and transverse constants of each neighbour shell, with errors; of the same
+        part as the parameters.
     fits
         One `HistogramFit` for each input histogram.
     dispersion, start_dispersion
@@ -140,6 +142,11 @@ class InversionResult:
     settings: dict[str, object] = field(default_factory=dict)
     inputs: tuple[dict[str, str], ...] = ()
     seed: int = 0
+
+    @property
+    def is_short_ranged(self) -> bool:
+        """Whether parameters and shells leave the dipole part of a polar crystal out."""
+        return self.force_constants.born_charges is not None
 
     @property
     def simulated(self) -> tuple[SQEHistogram, ...]:

@@ -9,8 +9,9 @@ import pytest
 
 from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
 from fcinv_core.histogram import SQEHistogram
+from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.preparation import PreparedHistogram
-from fcinv_core.inversion.problem import HistogramProblem, Lattice
+from fcinv_core.inversion.problem import HistogramProblem
 
 DATA = Path(__file__).parents[1] / "data"
 ENERGY_FWHM = 2.4
@@ -30,12 +31,12 @@ def silicon():
 
 @pytest.fixture(scope="session")
 def lattice(truth):
-    return Lattice(ForceConstantBasis.from_crystal(truth.crystal))
+    return Lattice(ForceConstantBasis.from_crystal(truth.crystal), truth)
 
 
 @pytest.fixture(scope="session")
 def true_parameters(lattice, truth):
-    return lattice.basis.parameters_of(truth)
+    return lattice.parameters_of(truth)
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def test_document_has_every_key_of_the_contract(result):
     assert document["verdict"] == {"trust": "caution", "reasons": list(result.verdict.reasons)}
     assert document["parameters"][1] == {
         "name": "b", "value": -3.0, "sigma": pytest.approx(0.3), "unit": "eV/Å²",
-        "element": [0, 1, 0, 1],
+        "element": [0, 1, 0, 1], "part": "total",
     }  # fmt: skip
     assert document["covariance"] == [[0.04, 0.01], [0.01, 0.09]]
     assert document["shells"][0]["longitudinal"] == 12.34

@@ -12,7 +12,7 @@ from fcinv_core.inversion.stages import STAGES, Counts, poisson_deviance
 
 @pytest.mark.parametrize("stage", [*STAGES, Counts()], ids=lambda stage: stage.name)
 def test_gradient_is_the_slope_of_the_cost(stage, problem, lattice, true_parameters):
-    prior = ForceConstantPrior.around(lattice.basis, true_parameters, GUIDING)
+    prior = ForceConstantPrior.around(lattice, true_parameters, GUIDING)
     refinement = Refinement(lattice, [problem], prior, lambda _: None)
     point = refinement.starting_point(0.93 * true_parameters)
     equations = refinement.evaluate(point, stage).equations
@@ -31,7 +31,7 @@ def test_fisher_information_is_the_mean_curvature_of_the_deviance(
     problem, lattice, true_parameters
 ):
     """At counts equal to their expectation the Gauss-Newton matrix is the exact Hessian."""
-    prior = ForceConstantPrior.around(lattice.basis, true_parameters, FINAL)
+    prior = ForceConstantPrior.around(lattice, true_parameters, FINAL)
     refinement = Refinement(lattice, [problem], prior, lambda _: None)
     point = refinement.starting_point(true_parameters)
     expected = refinement.evaluate(point, Counts()).expectations[0]
@@ -55,7 +55,7 @@ def test_deviance_of_poisson_counts():
 
 def test_prior_holds_what_it_says(lattice, true_parameters):
     """Draws of the stated distribution have Mahalanobis distances of their dimension."""
-    prior = ForceConstantPrior.around(lattice.basis, true_parameters, FINAL)
+    prior = ForceConstantPrior.around(lattice, true_parameters, FINAL)
     draws = np.random.default_rng(0).multivariate_normal(prior.centre, prior.covariance, 2000)
     distances = [2 * prior.penalty(draw)[0] for draw in draws]
     n_par = len(true_parameters)

@@ -7,13 +7,12 @@ import pytest
 
 from fcinv_core.inversion.dispersion import dispersion, high_symmetry_path
 from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
-from fcinv_core.inversion.problem import Lattice
 from fcinv_core.inversion.uncertainty import Uncertainty
 
 
 @pytest.fixture(scope="module")
 def prior(lattice, true_parameters):
-    return ForceConstantPrior.around(lattice.basis, true_parameters, FINAL)
+    return ForceConstantPrior.around(lattice, true_parameters, FINAL)
 
 
 def information(prior, seen, n_nuisances=4):
@@ -67,7 +66,7 @@ def test_error_bars_of_energies_are_those_of_drawn_force_constants(lattice, true
     rng = np.random.default_rng(4)
     root = rng.normal(size=(basis.n_parameters, basis.n_parameters)) * 0.002
     covariance = root @ root.T
-    bands = dispersion(Lattice(basis), true_parameters, covariance)
+    bands = dispersion(lattice, true_parameters, covariance)
     high = bands.energy_mev.min(axis=1) > 5
     points = np.flatnonzero(high)[::25]
     draws = rng.multivariate_normal(true_parameters, covariance, 300)
