@@ -10,7 +10,6 @@ import torch
 
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.forward import POLAR_BYTES
 from fcinv_core.scattering.jacobian import spectra_with_jacobian
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.plan import SpectraPlan
@@ -85,12 +84,12 @@ class HistogramProblem:
         )
         self.bins = _informative_bins(prepared, largest_rows)
         self._lattice = lattice
-        self._bins = self._sampled(prepared.bin_vectors, counts)
-        self._narrow: _SampledBins | None = None
+        self._plan = self._plan_of(prepared.bin_vectors, counts)
+        self._narrow: SpectraPlan | None = None
         if largest_rows is None:
-            self._narrow = self._sampled((1 - SPREAD_STEP) * prepared.bin_vectors, counts)
-        self.row = self._bins.plan.row
-        self.n_rows = self._bins.plan.n_rows
+            self._narrow = self._plan_of((1 - SPREAD_STEP) * prepared.bin_vectors, counts)
+        self.row = self._plan.row
+        self.n_rows = self._plan.n_rows
         self._first_bin = np.unique(self.row, return_index=True)[1]
         self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), 1.0)
         energies = prepared.energies
@@ -120,7 +119,7 @@ class HistogramProblem:
         np.add.at(folded, self.row, values)
         return folded
 
-    def _sampled(self, bin_vectors: np.ndarray, counts: tuple[int, int, int]) -> _SampledBins:
+    def _plan_of(self, bin_vectors: np.ndarray, counts: tuple[int, int, int]) -> SpectraPlan:
         prepared, lattice = self.prepared, self._lattice
         crystal = lattice.basis.crystal
         reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
@@ -134,20 +133,26 @@ class HistogramProblem:
         kernel = ModeKernel(
             torch.from_numpy(prepared.edges), prepared.temperature, prepared.resolution
         )
-        return _SampledBins.of(
-            SpectraPlan(crystal, sampling, lattice.dynamics.fourier, kernel), lattice.polar
-        )
+        return SpectraPlan(crystal, sampling, lattice.dynamics.fourier, kernel)
+
+    def _dipoles(self, plan: SpectraPlan) -> torch.Tensor | PolarPart | None:
+        """Dipole part of D(q), as `spectra` wants it.
+
+        It does not depend on the parameters and is kept, unless it would fill the memory.
+        """
+        polar = self._lattice.polar
+        return None if polar is None else polar.kept_if_small(plan.q_points)
 
     def spectra(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
         """S(Q,E) in mbarn/meV on rows, without scale and background."""
-        return self._spectra_on(self._bins, state, resolution_scale)
+        return self._spectra_on(self._plan, state, resolution_scale)
 
     def _spectra_on(
-        self, bins: _SampledBins, state: LatticeState, resolution_scale: float
+        self, plan: SpectraPlan, state: LatticeState, resolution_scale: float
     ) -> np.ndarray:
         tensors = state.tensors(self.prepared.temperature)
-        found = spectra(bins.plan, state.real_space, tensors, resolution_scale, bins.dipoles)
-        return found[0].numpy()
+        dipoles = self._dipoles(plan)
+        return spectra(plan, state.real_space, tensors, resolution_scale, dipoles)[0].numpy()
 
     def expectation(
         self, state: LatticeState, nuisance: np.ndarray, *, fixed: bool = False
@@ -169,13 +174,13 @@ class HistogramProblem:
             by_parameters = np.empty((*value.shape, 0))
             return self._scaled(state, nuisance, value, by_parameters, (wider - value) / WIDTH_STEP)
         result = spectra_with_jacobian(
-            self._bins.plan,
+            self._plan,
             state.real_space,
             self._lattice.directions,
             state.tensors(self.prepared.temperature),
             state.slopes(self.prepared.temperature),
             float(np.exp(nuisance[3])),
-            self._bins.dipoles,
+            self._dipoles(self._plan),
         )
         return self._scaled(
             state,
@@ -215,34 +220,11 @@ class HistogramProblem:
             return np.zeros_like(signal)
         narrow = self._spectra_on(self._narrow, state, float(np.exp(nuisance[3])))
         # Equivalent bins stay so when they shrink, but rows are in another order.
-        return (signal - narrow[self._narrow.plan.row[self._first_bin]]) / SPREAD_STEP
+        return (signal - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
 
     def background(self, nuisance: np.ndarray) -> np.ndarray:
         """(n_energy,) in signal units."""
         return self.typical_signal * (nuisance[1] + nuisance[2] * self.relative_energy)
-
-
-@dataclass(frozen=True, eq=False)
-class _SampledBins:
-    """Bins as they are sampled.
-
-    Attributes
-    ----------
-    plan
-        Samples and kernel.
-    dipoles
-        Dipole part of D(q) at the plan's q points, as `spectra` wants it: worked out once, as it
-        does not depend on the parameters, unless it would fill the memory.
-    """
-
-    plan: SpectraPlan
-    dipoles: torch.Tensor | PolarPart | None
-
-    @classmethod
-    def of(cls, plan: SpectraPlan, polar: PolarPart | None) -> _SampledBins:
-        if polar is None or 8 * len(plan.q_points) * plan.fourier.n_modes**2 > POLAR_BYTES:
-            return cls(plan, polar)
-        return cls(plan, polar.components(plan.q_points))
 
 
 def _informative_bins(prepared: PreparedHistogram, largest_rows: int | None) -> np.ndarray:

@@ -7,17 +7,20 @@ next stays small against the resolution. Bins that are equivalent by symmetry sh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 from fcinv_core.scattering.irreducible import (
     IrreducibleQ,
+    best_operations,
     first_of_each,
-    smallest_images,
+    turned,
     with_time_reversal,
 )
+
+NO_SPREAD = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,10 @@ class BinSampling:
         counts: tuple[int, int, int],
         rotations: np.ndarray,
         *,
-        spread: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        spread: tuple[float, float, float] = NO_SPREAD,
         reciprocal: np.ndarray | None = None,
     ) -> BinSampling:
-        """Sample parallelepiped bins on a grid of Gauss points.
+        """Sample parallelepiped bins on a grid of Gauss points; equivalent bins share a row.
 
         Parameters
         ----------
@@ -74,9 +77,26 @@ class BinSampling:
             (3, 3) rows are reciprocal-lattice vectors in 1/Å; for polar crystals, whose modes at
             q = 0 depend on the direction of Q.
         """
+        first, row = distinct_bins(centres, bin_vectors, counts, rotations, spread=spread)
+        rows = cls.from_distinct_bins(
+            centres[first], bin_vectors, counts, rotations, spread=spread, reciprocal=reciprocal
+        )
+        return replace(rows, row=row)
+
+    @classmethod
+    def from_distinct_bins(
+        cls,
+        centres: np.ndarray,
+        bin_vectors: np.ndarray,
+        counts: tuple[int, int, int],
+        rotations: np.ndarray,
+        *,
+        spread: tuple[float, float, float] = NO_SPREAD,
+        reciprocal: np.ndarray | None = None,
+    ) -> BinSampling:
+        """`from_bins` where it is known that each bin needs a row of its own."""
         offsets, weights = sample_offsets(counts, spread)
-        first, row = _distinct_bins(centres, bin_vectors, counts, spread, rotations)
-        samples = centres[first][:, None, :] + (offsets @ bin_vectors.T)[None]
+        samples = centres[:, None, :] + (offsets @ bin_vectors.T)[None]
         reduced = IrreducibleQ.from_points(samples.reshape(-1, 3), rotations)
         if reciprocal is not None:
             reduced = reduced.with_directions_at_gamma(reciprocal)
@@ -86,35 +106,58 @@ class BinSampling:
             reduced.equivalent.reshape(*shape, 3),
             reduced.index.reshape(shape),
             weights,
-            row,
+            np.arange(len(centres)),
         )
 
 
-def _distinct_bins(
+def distinct_bins(
     centres: np.ndarray,
     bin_vectors: np.ndarray,
     counts: tuple[int, int, int],
-    spread: tuple[float, float, float],
     rotations: np.ndarray,
+    *,
+    spread: tuple[float, float, float] = NO_SPREAD,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One bin of each set of equivalent ones, and the set that each bin belongs to.
 
     Bins are equivalent when an operation that carries their grid of samples onto itself
-    carries one centre to the other.
+    carries one centre to the other. Parameters as of `BinSampling.from_bins`.
     """
-    onto_itself = []
+    operations, permutations = _bin_symmetry(bin_vectors, rotations)
+    alike = [
+        all(np.allclose(permutation @ kind, kind) for kind in (counts, spread))
+        for permutation in permutations
+    ]
+    chosen = operations[alike]
+    which = best_operations(centres, chosen, modulo_lattice=False)
+    return first_of_each(turned(centres, chosen, which))
+
+
+def symmetric_counts(
+    counts: tuple[int, int, int], bin_vectors: np.ndarray, rotations: np.ndarray
+) -> tuple[int, int, int]:
+    """As many samples along equivalent edges as the longest of them needs.
+
+    More bins are equivalent then, which saves more than the samples cost.
+    """
+    _, permutations = _bin_symmetry(bin_vectors, rotations)
+    a, b, c = np.max(permutations @ np.array(counts), axis=0).astype(int).tolist()
+    return a, b, c
+
+
+def _bin_symmetry(bin_vectors: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Operations (n, 3, 3) that turn a bin onto itself, and how they permute its edges."""
+    kept, permutations = [], []
     for operation in with_time_reversal(rotations):
-        moved = np.rint(turned := np.linalg.solve(bin_vectors, operation @ bin_vectors))
-        permutes = np.allclose(turned, moved, atol=1e-6) and (np.abs(moved).sum(0) == 1).all()
-        alike = all(np.allclose(np.abs(moved) @ kind, kind) for kind in (counts, spread))
-        if permutes and alike:
-            onto_itself.append(operation)
-    images = smallest_images(centres, np.array(onto_itself), modulo_lattice=False)
-    return first_of_each(images)
+        moved = np.rint(turns := np.linalg.solve(bin_vectors, operation @ bin_vectors))
+        if np.allclose(turns, moved, atol=1e-6) and (np.abs(moved).sum(0) == 1).all():
+            kept.append(operation)
+            permutations.append(np.abs(moved))
+    return np.array(kept), np.array(permutations)
 
 
 def sample_offsets(
-    counts: tuple[int, int, int], spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    counts: tuple[int, int, int], spread: tuple[float, float, float] = NO_SPREAD
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gauss points in the unit cube around 0, and their weights, which sum to 1.
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from fcinv_core.errors import FcinvError
-from fcinv_core.scattering.bins import BinSampling
-from fcinv_core.scattering.dynamical import RealSpace
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.line_shape import GaussianLine, LineShape
 from fcinv_core.scattering.measured_bins import MeasuredBins
-from fcinv_core.scattering.plan import SpectraPlan
 from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.resolution import EnergyResolution
-from fcinv_core.scattering.sampling import COARSEST_STEP, converged_counts, sample_counts
-from fcinv_core.scattering.spectra import spectra
-from fcinv_core.units import FWHM_PER_SIGMA
+from fcinv_core.scattering.sampler import BinSampler
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.histogram import SQEHistogram
-
-POLAR_BYTES = 2**29
-"""Dipole parts of D(q) that take no more than this are kept, larger ones worked out each time."""
 
 TOLERANCE = 5e-4
 
@@ -106,8 +96,14 @@ class ForwardModel(torch.nn.Module):
         self.crystal = crystal
         self._is_single = not isinstance(histograms, Sequence)
         items = list(histograms) if isinstance(histograms, Sequence) else [histograms]
-        self._measurements = [
-            MeasuredBins(item, crystal, kelvin, fwhm, line or GaussianLine(), kf_over_ki)
+        self._samplers = [
+            BinSampler(
+                MeasuredBins(item, crystal, kelvin, fwhm, line or GaussianLine(), kf_over_ki),
+                crystal,
+                tolerance,
+                q_spread_scale,
+                q_fwhm,
+            )
             for item, kelvin, fwhm in zip(
                 items,
                 _for_each(temperature, len(items), "temperatures"),
@@ -116,11 +112,8 @@ class ForwardModel(torch.nn.Module):
             )
         ]
         self._reference = reference
-        self._q_spread_scale, self._q_fwhm = q_spread_scale, q_fwhm
-        self._tolerance = tolerance
-        self._reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
+        self._fixed_counts: dict[int, tuple[int, int, int]] = {}
         self._dynamics = LatticeDynamics(crystal, self._like.device, self._like.dtype)
-        self._plans: dict[tuple[int, tuple[int, int, int]], SpectraPlan] = {}
 
     def forward(
         self,
@@ -168,11 +161,10 @@ class ForwardModel(torch.nn.Module):
 
     @property
     def _dynamics_here(self) -> LatticeDynamics:
-        """On the present device; plans of another one are forgotten."""
+        """On the present device."""
         fourier = self._dynamics.fourier
         if (fourier.device, fourier.dtype) != (self._like.device, self._like.dtype):
             self._dynamics = LatticeDynamics(self.crystal, self._like.device, self._like.dtype)
-            self._plans = {}
         return self._dynamics
 
     def _signals(
@@ -185,104 +177,24 @@ class ForwardModel(torch.nn.Module):
         real_space = dynamics.real_space(values, polar)
         tensors: dict[float, torch.Tensor] = {}
         result = []
-        for place, measurement in enumerate(self._measurements):
-            temperature = measurement.temperature
+        for place, sampler in enumerate(self._samplers):
+            temperature = sampler.measured.temperature
             if temperature not in tensors:
                 tensors[temperature] = dynamics.tensors(real_space, temperature, polar)
-            plan = self._plan(place, measurement, real_space, polar)
-            dipoles: torch.Tensor | PolarPart | None = polar
-            if polar is not None and 8 * len(plan.q_points) * plan.fourier.n_modes**2 < POLAR_BYTES:
-                dipoles = polar.stored(plan.q_points)
-            rows = spectra(plan, real_space, tensors[temperature], resolution_scale, dipoles)
-            row = torch.from_numpy(plan.row).to(rows.device)
-            result.append(measurement.assembled(rows, row))
-        return result
-
-    def _plan(
-        self,
-        place: int,
-        measurement: MeasuredBins,
-        real_space: RealSpace,
-        polar: PolarPart | None,
-    ) -> SpectraPlan:
-        if self._reference is not None:
-            known = [plan for key, plan in self._plans.items() if key[0] == place]
-            if known:
-                return known[0]
-            dynamics = self._dynamics_here
-            polar = dynamics.polar_part_of(self._reference)
-            real_space = dynamics.real_space(torch.from_numpy(self._reference.values)[None], polar)
-        counts = self._counts(measurement, real_space, polar)
-        if (place, counts) not in self._plans:
-            self._plans = {key: plan for key, plan in self._plans.items() if key[0] != place}
-            centres = measurement.centres[measurement.measured]
-            self._plans[place, counts] = self._plan_of(measurement, centres, counts, polar)
-        return self._plans[place, counts]
-
-    def _plan_of(
-        self,
-        measurement: MeasuredBins,
-        centres: np.ndarray,
-        counts: tuple[int, int, int],
-        polar: PolarPart | None,
-    ) -> SpectraPlan:
-        """Bins around ``centres`` (n, 3), with given numbers of samples along their edges."""
-        spread = self._spread(measurement)
-        sampling = BinSampling.from_bins(
-            centres,
-            self._q_spread_scale * measurement.bin_vectors,
-            counts,
-            self.crystal.point_group_rotations,
-            spread=(float(spread[0]), float(spread[1]), float(spread[2])),
-            reciprocal=None if polar is None else self._reciprocal,
-        )
-        fourier = self._dynamics_here.fourier
-        return SpectraPlan(self.crystal, sampling, fourier, measurement.kernel)
-
-    def _spread(self, measurement: MeasuredBins) -> np.ndarray:
-        """Standard deviations of the Gaussian spread of Q along bin vectors, over their lengths."""
-        lengths = np.linalg.norm(self._reciprocal.T @ measurement.bin_vectors, axis=0)
-        return self._q_fwhm / FWHM_PER_SIGMA / (self._q_spread_scale * lengths)
-
-    def _counts(
-        self, measurement: MeasuredBins, real_space: RealSpace, polar: PolarPart | None
-    ) -> tuple[int, int, int]:
-        """Numbers of samples along the edges of a bin that keep the tolerance."""
-        if not measurement.measured.any() or self._tolerance == math.inf:
-            return 1, 1, 1
-        dynamics = self._dynamics_here
-        # A Gaussian reaches farther than the box, whose own deviation is its length over √12.
-        bin_vectors = self._q_spread_scale * measurement.bin_vectors
-        bin_vectors = bin_vectors * np.sqrt(1 + 12 * self._spread(measurement) ** 2)
-        first_guesses = []
-        for k in range(len(real_space.even)):
-            one = RealSpace(real_space.even[k : k + 1].detach(), real_space.odd[k : k + 1].detach())
-            energies = partial(_energies, dynamics, one, polar)
-            first_guesses.append(
-                sample_counts(
-                    energies, bin_vectors, measurement.edges, measurement.resolution, COARSEST_STEP
-                )
+            counts = self._fixed_counts.get(place)
+            if counts is None and self._reference is not None:
+                polar_reference = dynamics.polar_part_of(self._reference)
+                stored = torch.from_numpy(self._reference.values)[None]
+                reference = dynamics.real_space(stored, polar_reference)
+                counts = sampler.counts(dynamics, reference, polar_reference)
+                self._fixed_counts[place] = counts
+            elif counts is None:
+                counts = sampler.counts(dynamics, real_space, polar)
+            rows = sampler.spectra(
+                counts, dynamics, real_space, tensors[temperature], resolution_scale, polar
             )
-        stiffest = int(np.argmax(np.prod(first_guesses, axis=1)))
-        guess = np.max(first_guesses, axis=0).tolist()
-        chosen = slice(stiffest, stiffest + 1)
-        one = RealSpace(real_space.even[chosen].detach(), real_space.odd[chosen].detach())
-        centres = measurement.probes(self._reciprocal)
-
-        def probe(counts: tuple[int, int, int]) -> np.ndarray:
-            plan = self._plan_of(measurement, centres, counts, polar)
-            with torch.no_grad():
-                tensors = dynamics.tensors(one, measurement.temperature, polar)
-                return spectra(plan, one, tensors, 1.0, polar)[0].cpu().numpy()[plan.row]
-
-        return converged_counts(probe, (guess[0], guess[1], guess[2]), self._tolerance)
-
-
-def _energies(
-    dynamics: LatticeDynamics, one: RealSpace, polar: PolarPart | None, points: np.ndarray
-) -> np.ndarray:
-    """(n_q, n_modes) in meV of one set of force constants."""
-    return dynamics.modes(one, points, polar).energies[0].cpu().numpy()
+            result.append(sampler.measured.assembled(rows, sampler.row(counts)))
+        return result
 
 
 def _for_each(value: Any, n_items: int, what: str) -> list[Any]:

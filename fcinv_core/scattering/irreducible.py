@@ -50,12 +50,18 @@ class IrreducibleQ:
     @classmethod
     def from_points(cls, points: np.ndarray, rotations: np.ndarray) -> IrreducibleQ:
         """Reduce ``points`` (n, 3) with ``rotations`` (n_ops, 3, 3) on reciprocal coordinates."""
-        images = smallest_images(points, with_time_reversal(rotations), modulo_lattice=True)
-        cell = np.floor(images + 0.5 / GRID)
-        reduced = images - cell
-        first, index = first_of_each(reduced)
-        q_points = reduced[first]
-        return cls(q_points, q_points[index] + cell, index)
+        operations = with_time_reversal(rotations)
+        # Grids hold the same q many times: translations first, rotations of what is left.
+        shifted = points - np.floor(points + 0.5 / GRID)
+        first, which = first_of_each(shifted)
+        chosen = best_operations(shifted[first], operations, modulo_lattice=True)
+        images = turned(shifted[first], operations, chosen)
+        images -= np.floor(images + 0.5 / GRID)
+        first_image, image = first_of_each(images)
+        q_points, index = images[first_image], image[which]
+        equivalent = turned(points, operations, chosen[which])
+        q_of_each = q_points[index]
+        return cls(q_points, q_of_each + np.rint(equivalent - q_of_each), index)
 
     def with_directions_at_gamma(self, reciprocal: np.ndarray) -> IrreducibleQ:
         """q = 0 taken as the limit along Q, different for each reciprocal-lattice vector.
@@ -84,10 +90,10 @@ def with_time_reversal(rotations: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([rotations, -rotations]), axis=0).astype(float)
 
 
-def smallest_images(
+def best_operations(
     points: np.ndarray, operations: np.ndarray, *, modulo_lattice: bool
 ) -> np.ndarray:
-    """The image of each point that stands for all its images.
+    """The operation that takes each point to the image that stands for all its images.
 
     Parameters
     ----------
@@ -100,29 +106,40 @@ def smallest_images(
 
     Returns
     -------
-    (n, 3); equivalent points that lie on a boundary between domains may keep different images.
+    (n,) into ``operations``. Equivalent points on a boundary between domains may end at
+    different images: they are then treated as if they were not equivalent.
     """
-    result = np.empty((len(points), 3))
-    given = torch.from_numpy(np.ascontiguousarray(points, dtype=float))
-    images = torch.from_numpy(result)
+    result = np.empty(len(points), np.int64)
+    given, best = (torch.from_numpy(array) for array in (np.ascontiguousarray(points), result))
     generic = torch.tensor(GENERIC, dtype=torch.float64)
     turns = torch.from_numpy(operations)
     flat = turns.reshape(-1, 3).T.contiguous()
     products = torch.einsum("i,nij->jn", generic, turns)
 
-    def reduce(rows: slice) -> None:
+    def choose(rows: slice) -> None:
         part = given[rows]
         if modulo_lattice:
-            turned = part @ flat
-            turned -= torch.floor(turned + 0.5 / GRID)
-            score = turned.reshape(len(part), -1, 3) @ generic
+            images = part @ flat
+            images -= torch.floor(images + 0.5 / GRID)
+            score = images.reshape(len(part), -1, 3) @ generic
         else:
             score = part @ products
-        best = turns[score.argmin(dim=1)]
-        images[rows] = (best @ part[..., None])[..., 0]
+        best[rows] = score.argmin(dim=1)
 
-    slices = block_slices(len(points), 8 * 4 * len(operations), 2**20)
-    run_blocks(reduce, slices, given.device)
+    run_blocks(choose, block_slices(len(points), 40 * len(operations)), given.device)
+    return result
+
+
+def turned(points: np.ndarray, operations: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Each point (n, 3) turned by the operation ``which`` (n,) of ``operations``."""
+    result = np.empty((len(points), 3))
+    given, images = torch.from_numpy(np.ascontiguousarray(points)), torch.from_numpy(result)
+    turns, chosen = torch.from_numpy(operations), torch.from_numpy(which)
+
+    def turn(rows: slice) -> None:
+        torch.bmm(turns[chosen[rows]], given[rows, :, None], out=images[rows, :, None])
+
+    run_blocks(turn, block_slices(len(points), 200), given.device)
     return result
 
 

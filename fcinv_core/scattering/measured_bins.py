@@ -64,18 +64,19 @@ class MeasuredBins:
             torch.from_numpy(self.edges), self.temperature, self.resolution, line, incident_energy
         )
 
-    def assembled(self, rows: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    def assembled(self, rows: torch.Tensor, row: np.ndarray) -> torch.Tensor:
         """Signal (n_sets, *shape of the histogram) from spectra (n_sets, n_rows, n_energy).
 
         NaN where nothing was measured; differentiable.
         """
+        which = torch.from_numpy(row).to(rows.device)
         if self.measured.all():
-            result = rows[:, row]
+            result = rows[:, which]
         else:
             measured = torch.as_tensor(self.measured, device=rows.device)
             shape = (len(rows), len(self.measured), rows.shape[-1])
             result = rows.new_full(shape, torch.nan)
-            result[:, measured] = rows[:, row]
+            result[:, measured] = rows[:, which]
         before, after = self.energies.start, self.n_energy - self.energies.stop
         if before or after:
             result = torch.nn.functional.pad(result, (before, after), value=torch.nan)

@@ -10,6 +10,9 @@ from fcinv_core.scattering.dynamical import FourierSum
 from fcinv_core.scattering.hermitian import packed
 from fcinv_core.scattering.threads import map_blocks
 
+STORED_BYTES = 2**29
+"""Dipole parts of D(q) that take no more than this are kept, larger ones worked out each time."""
+
 Q_POINTS_PER_BLOCK = 128
 """The Ewald sums are fastest with so many at once."""
 
@@ -66,3 +69,8 @@ class PolarPart:
             self._stored[q_points] = self.components(q_points)
         components: torch.Tensor = self._stored[q_points]
         return components
+
+    def kept_if_small(self, q_points: torch.Tensor) -> torch.Tensor | PolarPart:
+        """`stored`, or this itself if that would fill the memory: `spectra` takes either."""
+        size = 8 * len(q_points) * self._fourier.n_modes**2
+        return self.stored(q_points) if size <= STORED_BYTES else self
