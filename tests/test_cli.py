@@ -134,8 +134,9 @@ def test_invert_passes_everything_on_and_writes(capsys, invert, measured, struct
     assert len(invert.histograms) == 2
     np.testing.assert_array_equal(invert.crystal.supercell_matrix, np.diag([2, 2, 3]))
     assert invert.options == {
-        "start": None, "born_charges": None, "temperature": 0.0, "energy_fwhm": 2.5, "cutoff": 4.5, "refine": False,
-        "seed": 7, "sources": [measured, measured], "progress": None,
+        "start": None, "born_charges": None, "temperature": 0.0, "energy_fwhm": 2.5,
+        "cutoff": 4.5, "refine": False, "seed": 7, "sources": [measured, measured],
+        "progress": None,
     }  # fmt: skip
     assert json.loads((tmp_path / "out" / "result.json").read_text())["verdict"]["trust"] == "yes"
 

@@ -58,7 +58,7 @@ def _off_gamma(crystal: Crystal, q_points: np.ndarray, distance: np.ndarray) -> 
     """The path with Γ moved a little towards the point next to it on the same line."""
     reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
     moved = q_points.copy()
-    for point in np.flatnonzero(~q_points.any(axis=1)):
+    for point in map(int, np.flatnonzero(~q_points.any(axis=1))):
         first, last = max(point - 1, 0), min(point + 1, len(q_points) - 1)
         beside = first if distance[first] < distance[point] else last
         length = np.linalg.norm(q_points[beside] @ reciprocal)

@@ -139,11 +139,9 @@ class LatticeState:
     def slopes(self, temperature: float) -> torch.Tensor:
         """∂⟨u u⟩/∂p, (n_atoms, 3, 3, n_par) in Å² per eV/Å²."""
         if temperature not in self._slopes:
-            lattice = self._lattice
+            lattice, polar = self._lattice, self._lattice.polar
             displacements = lattice.dynamics.displacements
-            dipoles = (
-                None if lattice.polar is None else lattice.polar.stored(displacements.q_points)
-            )
+            dipoles = None if polar is None else polar.stored(displacements.q_points)
             self._slopes[temperature] = displacements.slopes(
                 self.real_space, lattice.directions, temperature, dipoles
             )
