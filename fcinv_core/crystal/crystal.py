@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcinv_core.crystal.elements import coherent_scattering_lengths, standard_masses
+from fcinv_core.crystal.elements import (
+    coherent_scattering_lengths,
+    incoherent_cross_sections,
+    standard_masses,
+)
 from fcinv_core.crystal.structure_files import StructureFile, read_structure
 from fcinv_core.errors import FcinvError
 
@@ -212,6 +216,17 @@ class Crystal:
         supercell = self._cells.supercell
         atoms = [supercell.u2u_map[supercell.s2u_map[i]] for i in self.primitive_to_supercell]
         return self.scattering_lengths[atoms]
+
+    @cached_property
+    def primitive_incoherent_cross_sections(self) -> np.ndarray:
+        """(n_primitive,) bound incoherent neutron cross sections in barn, natural elements.
+
+        Raises
+        ------
+        FcinvError
+            When one is not tabulated.
+        """
+        return incoherent_cross_sections(self.primitive_symbols, self.primitive_masses)
 
     @property
     def n_primitive(self) -> int:

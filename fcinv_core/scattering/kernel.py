@@ -191,7 +191,7 @@ class ModeKernel:
         occupation, occupation_slope = bose_occupation(energy, self.temperature)
         sign, population = self._sides(energy, occupation, resolution_scale)
         centre = sign * energy[..., None]
-        transfer, transfer_slope = self._kf_over_ki(centre)
+        transfer, transfer_slope = self.kf_over_ki(centre)
         factor = (0.5 * HBAR_SQUARED_OVER_U * MBARN_PER_SQUARE_FM / energy)[..., None]
         strength = factor * population * transfer
 
@@ -249,7 +249,7 @@ class ModeKernel:
         steps = torch.arange(width + 1, device=first.device)
         return first, self.edges[first[..., None] + steps]
 
-    def _kf_over_ki(self, energy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def kf_over_ki(self, energy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """√(1 - E/E_i), 0 where no neutron can lose so much, and its derivative."""
         if self.incident_energy is None:
             return torch.ones_like(energy), torch.zeros_like(energy)

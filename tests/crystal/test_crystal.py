@@ -109,6 +109,26 @@ def test_deuterium_scatters_as_deuterium(make_crystal):
     assert lengths == pytest.approx([-3.739, 6.671], abs=0.01)
 
 
+def test_incoherent_cross_sections(make_crystal):
+    from fcinv_core.crystal.elements import incoherent_cross_sections
+
+    # Sears, Neutron News 3 (3), 26 (1992), in barn; the second hydrogen is deuterium.
+    symbols = ["H", "H", "V", "Na", "Al", "Si", "Ni", "Ge"]
+    masses = np.array([1.008, 2.014, 50.94, 22.99, 26.98, 28.09, 58.69, 72.63])
+    found = incoherent_cross_sections(symbols, masses)
+    assert found == pytest.approx([80.26, 2.05, 5.08, 1.62, 0.0082, 0.004, 5.2, 0.18], rel=0.01)
+    with pytest.raises(FcinvError, match="Po.*incoherent"):
+        incoherent_cross_sections(["Po"], np.array([209.0]))
+
+
+def test_cross_sections_follow_the_primitive_atoms(make_crystal):
+    from ase.build import bulk
+
+    crystal = make_crystal(bulk("NaCl", "rocksalt", a=5.64, cubic=True))
+    assert crystal.primitive_symbols == ("Na", "Cl")
+    assert crystal.primitive_incoherent_cross_sections == pytest.approx([1.62, 5.3], rel=0.01)
+
+
 def test_with_lattice_keeps_everything_else(silicon):
     other = silicon.crystal.with_lattice(silicon.crystal.lattice * 1.02)
     assert np.allclose(other.primitive_lattice, silicon.crystal.primitive_lattice * 1.02)
