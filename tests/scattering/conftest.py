@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 from born_von_karman import born_von_karman
 from scattering.euphonic_oracle import EuphonicOracle
+from scattering.point_spectra import bare, complete
 
 from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
 from fcinv_core.crystal.structure_files import StructureFile
 
-DATA = Path(__file__).parents[1] / "data"
 NAMES = ("Si", "MgO", "Al", "ZnO")
 
 
@@ -55,8 +52,7 @@ def _make(name: str) -> ForceConstants:
         return born_von_karman("Al", 80)
     if name == "ZnO":
         return wurtzite_with_springs()
-    loaded = ForceConstants.from_file(DATA / f"force_constants/{name}_dft.yaml")
-    return replace(loaded, born_charges=None, dielectric=None)
+    return bare(name)
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +77,20 @@ def oracle(force_constants, tmp_path_factory):
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             made[name] = EuphonicOracle.from_force_constants(force_constants(name), folder)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def polar_oracle(tmp_path_factory):
+    """Euphonic's view of polar crystals with their Born charges, by name."""
+    made: dict[str, EuphonicOracle] = {}
+
+    def get(name: str) -> EuphonicOracle:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            made[name] = EuphonicOracle.from_force_constants(complete(name), folder)
         return made[name]
 
     return get

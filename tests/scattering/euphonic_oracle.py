@@ -19,27 +19,35 @@ from fcinv_core.crystal import ForceConstants
 
 @dataclass(frozen=True, eq=False)
 class EuphonicOracle:
-    """What Euphonic makes of some force constants (without their Born charges)."""
+    """What Euphonic makes of some force constants; with their Born charges, if they have any."""
 
     force_constants: ForceConstants
     interpolation: euphonic.ForceConstants
 
     @classmethod
     def from_force_constants(cls, force_constants: ForceConstants, folder: Path) -> EuphonicOracle:
-        bare = replace(force_constants, born_charges=None, dielectric=None)
-        bare.save(folder / "phonopy.yaml")
+        handed_over = force_constants
+        if force_constants.born_charges is not None:
+            # Euphonic 2.1 contracts the field with the second index of phonopy's charges.
+            turned = force_constants.born_charges.transpose(0, 2, 1)
+            handed_over = replace(force_constants, born_charges=turned)
+        handed_over.save(folder / "phonopy.yaml")
         loaded = euphonic.ForceConstants.from_phonopy(path=folder, summary_name="phonopy.yaml")
         np.testing.assert_allclose(
-            loaded.crystal.atom_r, bare.crystal.primitive_positions, atol=1e-12
+            loaded.crystal.atom_r, force_constants.crystal.primitive_positions, atol=1e-12
         )
-        return cls(bare, loaded)
+        return cls(force_constants, loaded)
 
     def modes(self, q_points, weights=None):
         with warnings.catch_warnings():
             # torch brings an OpenMP of its own, so Euphonic runs on one thread and says so.
             warnings.simplefilter("ignore")
             return self.interpolation.calculate_qpoint_phonon_modes(
-                np.array(q_points), weights=weights, asr=None
+                np.array(q_points),
+                weights=weights,
+                asr=None,
+                dipole=self.force_constants.born_charges is not None,
+                splitting=False,
             )
 
     def displacements(self, q_points, weights, temperature):
