@@ -1,0 +1,31 @@
+"""``python -m benchmarks FOLDER``: compare times, print a table, write it and a picture there."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.cases import OF_PEERS, Benchmark, all_sections
+from benchmarks.measure import own_process
+from benchmarks.scaling import all_panels, draw
+from benchmarks.table import page
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run everything."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("output", type=Path, help="folder for timings.md and scaling.png")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on all numbers of Q")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, own_process(OF_PEERS) as ask:
+        benchmark = Benchmark(Path(folder), ask, options.scale)
+        text = page(all_sections(benchmark), options.scale)
+        print(text, flush=True)
+        draw(all_panels(benchmark), options.output / "scaling.png")
+    (options.output / "timings.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
