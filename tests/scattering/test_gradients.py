@@ -16,10 +16,9 @@ from scattering.point_spectra import (
     random_change,
 )
 
-import fcinv_core.scattering.forward as forward_module
+import fcinv_core.scattering.polar as polar_module
 from fcinv_core import ForwardModel
 from fcinv_core.crystal import ForceConstantBasis
-from fcinv_core.inversion.problem import Lattice
 from fcinv_core.scattering import EnergyResolution
 from fcinv_core.scattering.jacobian import spectra_with_jacobian
 
@@ -161,8 +160,8 @@ def test_charges_without_reference():
 def test_dipole_parts_too_large_to_keep_are_differentiated_too(monkeypatch):
     given = complete("MgO")
     gradients = []
-    for limit in (forward_module.POLAR_BYTES, 0):
-        monkeypatch.setattr(forward_module, "POLAR_BYTES", limit)
+    for limit in (polar_module.STORED_BYTES, 0):
+        monkeypatch.setattr(polar_module, "STORED_BYTES", limit)
         leaves = [part.clone().requires_grad_() for part in charges_of(given)]
         signal = small_model("MgO", reference=given)(torch.tensor(given.values), *leaves)
         gradients.append(torch.autograd.grad((weights_like(signal) * signal).sum(), leaves))
@@ -176,16 +175,17 @@ def test_product_with_the_jacobian(name):
     points = np.vstack(list(POINTS[name].values()))
     spectra, values, charges = calculation(name, points)
     basis = ForceConstantBasis.from_crystal(given.crystal)
-    lattice = Lattice(basis)
     dynamics, plan = spectra.dynamics, spectra.plan
+    units = torch.from_numpy(np.ascontiguousarray(basis.map.T)).reshape(-1, *values.shape)
+    directions = dynamics.real_space(units)
     polar = None if charges is None else dynamics.polar_part(*charges)
     real_space = dynamics.real_space(values[None], polar)
     mesh = None if polar is None else polar.stored(dynamics.displacements.q_points)
-    slopes = dynamics.displacements.slopes(real_space, lattice.directions, 300.0, mesh)
+    slopes = dynamics.displacements.slopes(real_space, directions, 300.0, mesh)
     jacobian = spectra_with_jacobian(
         plan,
         real_space,
-        lattice.directions,
+        directions,
         dynamics.tensors(real_space, 300.0, polar),
         slopes,
         polar=None if polar is None else polar.stored(plan.q_points),
