@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from fcinv_core.scattering.dynamical import FourierSum, RealSpace
-from fcinv_core.scattering.irreducible import IrreducibleQ
+from fcinv_core.scattering.irreducible import GRID, IrreducibleQ, first_of_each
 from fcinv_core.scattering.kernel import Lines, bose_occupation, continued_energy
 from fcinv_core.scattering.partial_densities import (
     diagonalised,
@@ -103,16 +103,13 @@ def _grid(sizes: np.ndarray, extent: np.ndarray) -> np.ndarray:
 
 def _without_gamma(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Drop Γ and one of each pair ±q that both are on the grid; weights 1 or 2."""
-    keys = np.round(points * 1e9).astype(np.int64)
-    present = {tuple(key) for key in keys}
-    keep, weights = [], []
-    for index, key in enumerate(map(tuple, keys)):
-        negative = tuple(-part for part in key)
-        if key == negative or (negative in present and key < negative):
-            continue
-        keep.append(index)
-        weights.append(2.0 if negative in present else 1.0)
-    return points[keep], np.array(weights)
+    n_points = len(points)
+    _, index = first_of_each(np.vstack([points, -points]))
+    paired = np.isin(index[n_points:], index[:n_points])
+    rounded = np.rint(points * GRID)
+    leading = rounded[np.arange(n_points), np.argmax(rounded != 0, axis=1)]
+    keep = (leading > 0) | (~paired & (leading < 0))
+    return points[keep], np.where(paired[keep], 2.0, 1.0)
 
 
 class Displacements:

@@ -14,14 +14,14 @@ p - 1 times.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from fcinv_core.scattering.displacements import brillouin_mesh, symmetriser
+from fcinv_core.scattering.displacements import MESH_LENGTH, brillouin_mesh, symmetriser
 from fcinv_core.scattering.dynamical import RealSpace
-from fcinv_core.scattering.irreducible import IrreducibleQ
+from fcinv_core.scattering.irreducible import IrreducibleQ, with_time_reversal
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.partial_densities import (
@@ -36,13 +36,25 @@ from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.threads import block_slices
 from fcinv_core.units import MBARN_PER_SQUARE_FM
 
-MESH_LENGTH = 120.0
-"""Å: as that of the displacements, but finer: peaks of densities of states are narrower."""
+if TYPE_CHECKING:
+    from fcinv_core.crystal import Crystal
+
+N_MODES = 12_000
+"""About so many modes that symmetry does not relate are summed, unless the mesh of the
+displacements has more: densities of states then are smooth on the scale of usual resolutions."""
 
 SQUARE_FM_PER_BARN = 100.0
 
 _CHUNK_BYTES = 2**26
 """Temporary arrays of the momenta that are worked on together take about this."""
+
+
+def mesh_length(crystal: Crystal) -> float:
+    """Å: length over |a| is the number of mesh points along each reciprocal axis."""
+    n_operations = len(with_time_reversal(crystal.point_group_rotations))
+    n_points = N_MODES * n_operations / (3 * crystal.n_primitive)
+    lengths = np.linalg.norm(crystal.primitive_lattice, axis=1)
+    return max(MESH_LENGTH, float(np.prod(lengths) * n_points) ** (1 / 3))
 
 
 class IncoherentScattering:
@@ -72,7 +84,7 @@ class IncoherentScattering:
         self._fourier = fourier
         self._one_phonon, self._multiphonon = one_phonon, multiphonon
         self._kernel = kernel.to(fourier.device, fourier.dtype)
-        points, weights = brillouin_mesh(crystal.primitive_lattice, MESH_LENGTH)
+        points, weights = brillouin_mesh(crystal.primitive_lattice, mesh_length(crystal))
         reduced = IrreducibleQ.from_points(points, crystal.point_group_rotations)
         self._q_points = torch.from_numpy(reduced.q_points)
         self._waves = fourier.waves(self._q_points)

@@ -118,16 +118,15 @@ class _PartialDensities(torch.autograd.Function):
         Σ_μν e_ν Γ_νμ e_μ†, Γ_νμ = e_ν† [H(λ_μ) - H(λ_ν)] e_μ/(λ_μ - λ_ν).
         """
         squares, vectors, weights, scale, components = ctx.saved_tensors
-        # (n_sets, 9 n_atoms, n_bins), symmetric like what it multiplies.
+        # What it multiplies is symmetric.
         symmetric = 0.5 * (components + components.transpose(1, 2))
-        full = torch.einsum("sncj,cxy->snxyj", gradient, symmetric).flatten(1, 3)
 
         def pull_back(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
             chosen = vectors[:, part]
             lines = ctx.functions(squares[:, part], scale, derivatives=True)
             assert lines.slope is not None
-            by_value = _couplings(lines, lines.value, full, chosen)
-            by_slope = _couplings(lines, lines.slope, full, chosen)
+            by_value = _couplings(lines, lines.value, gradient, symmetric, chosen)
+            by_slope = _couplings(lines, lines.slope, gradient, symmetric, chosen)
             reciprocal, close = reciprocal_gaps(squares[:, part])
             middle = reciprocal * (by_value.mH - by_value) + 0.5 * close * (by_slope + by_slope.mH)
             middle = middle * weights[part, None, None]
@@ -168,11 +167,16 @@ def _strengths(
 
 
 def _couplings(
-    lines: Lines, windows: torch.Tensor, full: torch.Tensor, vectors: torch.Tensor
+    lines: Lines,
+    windows: torch.Tensor,
+    gradient: torch.Tensor,
+    components: torch.Tensor,
+    vectors: torch.Tensor,
 ) -> torch.Tensor:
     """e_ν† H(λ_μ) e_μ, (n_sets, n_q, n_modes, n_modes), H from one of value and slope."""
     n_sets, n_q, n_modes = vectors.shape[0], vectors.shape[1], vectors.shape[-1]
-    acting = lines.dense(windows).flatten(1, 2) @ full.transpose(1, 2)
+    acting = lines.dense(windows).flatten(1, 2) @ gradient.flatten(1, 2).transpose(1, 2)
+    acting = acting.reshape(-1, len(components)) @ components.flatten(1)
     acting = acting.reshape(n_sets, n_q, n_modes, -1, 3, 3)
     turned = torch.einsum(
         "sqmnxy,sqnymr->sqnxmr", acting, torch.view_as_real(_by_atom(vectors))
