@@ -145,18 +145,12 @@ class ModeSums:
 
         The mean of three directions makes up for what the mesh lacks of the symmetry.
         """
-        fine = np.arange(0, self.energies.max() + 0.05, 0.05)
         axes = np.linalg.norm(momentum) * np.eye(3)
         weights = np.mean([self.strengths(axis, atom) for axis in axes], axis=0)
-        sums = [
-            np.histogram(self.energies, fine, weights=weights * n)[0]
-            for n in (self.occupation + 1, self.occupation)
-        ]
-        centres = 0.5 * (fine[1:] + fine[:-1])
         step = np.pi / 700
         times = np.arange(0, 7 / SIGMA, step)
-        wave = np.exp(-1j * np.outer(times, centres))
-        gamma = wave @ sums[0] + wave.conj() @ sums[1]
+        wave = np.exp(-1j * np.outer(times, self.energies))
+        gamma = wave @ (weights * (self.occupation + 1)) + wave.conj() @ (weights * self.occupation)
         function = np.exp(-gamma[0].real) * (np.exp(gamma) - 1 - gamma)
         function = function * np.exp(-0.5 * (SIGMA * times) ** 2)
         function[0] *= 0.5
