@@ -26,17 +26,24 @@ def map_blocks(
     """Results of ``task`` on every block, in order, from as many threads as torch may use.
 
     On a GPU, or with one thread or block, they run one after the other. The first exception is
-    raised again, and ends the rest.
+    raised again, and ends the rest. Whether gradients are recorded is the caller's choice.
     """
     allowed = torch.get_num_threads()
     threads = min(allowed, len(blocks))
     if threads <= 1 or device.type != "cpu":
         yield from map(task, blocks)
         return
+    recorded, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def work(block: Item) -> Result:
+        # Threads begin with modes of their own.
+        with torch.inference_mode(inference), torch.set_grad_enabled(recorded):
+            return task(block)
+
     # Each worker limits its own operations to one thread; what others may use is set again.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            yield from pool.map(task, blocks)
+            yield from pool.map(work, blocks)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

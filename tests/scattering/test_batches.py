@@ -109,6 +109,28 @@ def test_threads_do_not_show(name, two_threads):
     assert all(torch.equal(a, b) for a, b in zip(again[1], found[1], strict=True))
 
 
+def test_threads_record_no_more_than_their_caller(two_threads, monkeypatch):
+    """Blocks of a differentiable signal keep nothing for the way back; it works them out again."""
+    recorded = []
+    solve = torch.linalg.eigh
+
+    def watch(matrices):
+        recorded.append(matrices.requires_grad)
+        return solve(matrices)
+
+    two_threads()
+    model = model_of("Si", n_bins=(12, 12))
+    values = torch.tensor(complete("Si").values)
+    expected = model(values)
+    monkeypatch.setattr(torch.linalg, "eigh", watch)
+    leaf = values.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss_of(model(leaf)), leaf)
+    assert len(recorded) > 4 and not any(recorded)
+    assert not gradient.requires_grad
+    with torch.inference_mode():
+        assert torch.equal(model(values), expected)
+
+
 @pytest.mark.parametrize("name", ["Si", "MgO"])
 def test_parts_and_blocks_do_not_show(name, monkeypatch):
     """Measurements too large for one plan, and blocks of one row each."""
