@@ -6,8 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.cases import OF_PEERS, Benchmark, all_sections
-from benchmarks.measure import own_process
+from benchmarks.cases import Benchmark, all_sections, peer_process
 from benchmarks.scaling import all_panels, draw
 from benchmarks.table import page
 
@@ -19,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="factor on all numbers of Q")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, own_process(OF_PEERS) as ask:
+    with tempfile.TemporaryDirectory() as folder, peer_process() as ask:
         benchmark = Benchmark(Path(folder), ask, options.scale)
         text = page(all_sections(benchmark), options.scale)
         print(text, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,21 @@ from benchmarks.workload import Workload, crystal_of
 from fcinv_core.scattering.forward import TOLERANCE
 from fcinv_core.units import MEV_PER_THZ
 
-OF_PEERS: dict[str, str | None] = {
-    # Passive waiting and bounded BLAS suit our threads; theirs are faster with the defaults.
-    "OMP_WAIT_POLICY": None,
-    "OPENBLAS_NUM_THREADS": None,
-}
+
+def peer_process() -> AbstractContextManager[Callable[..., Any]]:
+    """A process for another code, with as many threads as torch has here.
+
+    Passive waiting and bounded BLAS suit our threads; others are faster with the defaults.
+    """
+    threads = str(torch.get_num_threads())
+    return own_process(
+        {
+            "OMP_NUM_THREADS": threads,
+            "EUPHONIC_NUM_THREADS": threads,
+            "OMP_WAIT_POLICY": None,
+            "OPENBLAS_NUM_THREADS": None,
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ def scattered_q(benchmark: Benchmark) -> Section:
     modes_seconds, (energies, _) = shortest(work.modes, benchmark.repeats)
     folder = work.request(benchmark.folder).folder
     # Phonopy and Euphonic bring an OpenMP each.
-    with own_process(OF_PEERS) as ask:
+    with peer_process() as ask:
         with_vectors, without, frequencies = ask(
             phonopy_modes, folder, work.q_points, benchmark.repeats
         )
@@ -111,46 +122,36 @@ def grids(benchmark: Benchmark) -> tuple[Section, Section]:
     n_taken = min(5000, benchmark.sized(5000))
     around, octant = -n_along * 0.05, 0.0
     bins = f"{n_along}³ HKL × {len(EDGES) - 1} energy bins"
+    euphonic = "Euphonic, centres of bins"
     times, memory = [], []
-    for name, lowest, tolerance in (
-        ("around the origin", around, math.inf),
-        ("one octant", octant, math.inf),
-        ("around the origin, averaged over bins", around, TOLERANCE),
-    ):
-        arguments = (n_along, lowest, tolerance, n_taken, min(2, benchmark.repeats))
-        # Memory left over from other work would hide some of what this needs.
-        with own_process({}) as ask:
-            run: GridRun = ask(measured_grid, *arguments)
-        work = replace(
-            Workload.scattered("Ge", 1, 1), q_points=run.q_points, edges=EDGES, fwhm=FWHM
-        )
-        peer = benchmark.euphonic(work)
-        per_q = 1e6 / n_along**3
-        other = 1e6 * peer.total / n_taken
-        samples = math.prod(run.counts)
-        what = f"{name} ({samples} samples in a bin)" if samples > 1 else name
-        euphonic = "Euphonic, centres of bins"
-        times += [
-            Row(
-                what,
-                per_q * run.first,
-                euphonic,
-                other,
-                "µs/Q",
-                None if samples > 1 else work.intensity_deviation(run.signal, peer),
-            ),
-            Row(f"{what}, once more", per_q * run.again, euphonic, other, "µs/Q"),
-        ]
-        memory += [
-            Row(f"{name}: most in use", 1e-6 * run.extra, "result", 1e-6 * run.output, "MB"),
-            Row(
-                f"{name}: without the result",
-                1e-6 * (run.extra - run.output),
-                "result",
-                1e-6 * run.output,
-                "MB",
-            ),
-        ]
+    # Memory that is left over from other work would hide some of what this needs.
+    with own_process({}) as ask:
+        for name, lowest, tolerance in (
+            ("one octant", octant, math.inf),
+            ("around the origin", around, math.inf),
+            ("around the origin, averaged over bins", around, TOLERANCE),
+        ):
+            run: GridRun = ask(
+                measured_grid, n_along, lowest, tolerance, n_taken, min(2, benchmark.repeats)
+            )
+            work = replace(
+                Workload.scattered("Ge", 1, 1), q_points=run.q_points, edges=EDGES, fwhm=FWHM
+            )
+            peer = benchmark.euphonic(work)
+            per_q, other = 1e6 / n_along**3, 1e6 * peer.total / n_taken
+            samples = math.prod(run.counts)
+            what = f"{name} ({samples} samples in a bin)" if samples > 1 else name
+            deviation = None if samples > 1 else work.intensity_deviation(run.signal, peer)
+            again = f"{what}, once more"
+            times += [
+                Row(what, per_q * run.first, euphonic, other, "µs/Q", deviation),
+                Row(again, per_q * run.again, euphonic, other, "µs/Q"),
+            ]
+            output, extra = 1e-6 * run.output, 1e-6 * run.extra
+            memory += [
+                Row(f"{name}: most in use", extra, "result", output, "MB"),
+                Row(f"{name}: without the result", extra - output, "result", output, "MB"),
+            ]
     return (
         Section(f"Regular grid of {bins}, germanium", tuple(times)),
         Section(f"Memory for {bins}", tuple(memory), is_cost=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from benchmarks.measure import shortest
 from benchmarks.table import Row, Section
 from benchmarks.workload import TEMPERATURE, Workload
 
-from fcinv_core.crystal import ForceConstantBasis
+from fcinv_core.crystal import Crystal, ForceConstantBasis
 from fcinv_core.scattering.dynamical import RealSpace
 from fcinv_core.scattering.jacobian import SpectraJacobian, spectra_with_jacobian
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
@@ -37,7 +38,7 @@ class Derivatives:
         self.dynamics = LatticeDynamics(work.force_constants.crystal)
         self.plan = work.plan(self.dynamics, counts, bin_width=0.1)
         self.real_space = self.dynamics.real_space(work.values)
-        basis = ForceConstantBasis.from_crystal(work.force_constants.crystal)
+        basis = _basis(work.force_constants.crystal)
         mixing = np.random.default_rng(0).normal(size=(n_parameters, basis.n_parameters))
         mixed = (mixing @ basis.map.T).reshape(-1, *work.force_constants.values.shape)
         self.directions = self.dynamics.real_space(torch.from_numpy(mixed))
@@ -74,6 +75,11 @@ class Derivatives:
             + self.directions.odd.flatten(1) @ odd.grad.flatten()
             + tensors.grad.flatten() @ self.slopes.flatten(0, -2)
         )
+
+
+@cache
+def _basis(crystal: Crystal) -> ForceConstantBasis:
+    return ForceConstantBasis.from_crystal(crystal)
 
 
 def derivative_costs(sized: Callable[[int], int], repeats: int) -> Section:

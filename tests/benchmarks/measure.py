@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class PeakMemory:
         self.extra = float("nan")
 
     def __enter__(self) -> PeakMemory:
+        _return_free_memory()
         self._finished = threading.Event()
         self._before = self._peak = _resident_bytes()
         self._watch = threading.Thread(target=self._look)
@@ -72,6 +74,12 @@ class PeakMemory:
     def _look(self) -> None:
         while not self._finished.wait(0.005):
             self._peak = max(self._peak, _resident_bytes())
+
+
+def _return_free_memory() -> None:
+    """What earlier work left to the allocator would hide some of what is needed now."""
+    with suppress(OSError, AttributeError):  # Only the C library of GNU can do this.
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _resident_bytes() -> float:
