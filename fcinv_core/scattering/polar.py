@@ -49,6 +49,11 @@ class PolarPart:
         # Forgotten together with the q points: they take up to half a gigabyte each.
         self._stored = WeakIdKeyDictionary()
 
+    @property
+    def is_differentiable(self) -> bool:
+        """Whether derivatives by Born charges or the dielectric tensor are wanted."""
+        return self._supercell_values.requires_grad
+
     def short_ranged(self, values: torch.Tensor) -> torch.Tensor:
         """Total force constants (..., n_atoms, n_supercell, 3, 3) less their dipole part."""
         return values.to(self._fourier.device) - self._supercell_values.to(values.dtype)

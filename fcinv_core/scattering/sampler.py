@@ -171,4 +171,4 @@ def _energies(
     dynamics: LatticeDynamics, one: RealSpace, polar: PolarPart | None, points: np.ndarray
 ) -> np.ndarray:
     """(n_q, n_modes) in meV of one set of force constants."""
-    return dynamics.modes(one, points, polar).energies[0].cpu().numpy()
+    return dynamics.modes(one, points, polar).energies[0].detach().cpu().numpy()

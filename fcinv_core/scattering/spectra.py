@@ -50,8 +50,10 @@ def spectra(
         Factor on the width of lines.
     polar
         (n_q, (3 n_atoms)²) components in meV² to add to D(q) at ``plan.q_points``; or what works
-        them out block by block, and is not differentiated.
+        them out, block by block unless it is to be differentiated.
     """
+    if isinstance(polar, PolarPart) and polar.is_differentiable and torch.is_grad_enabled():
+        polar = polar.components(plan.q_points)
     scale = torch.as_tensor(resolution_scale, dtype=tensors.dtype, device=tensors.device)
     return _Spectra.apply(real_space.even, real_space.odd, tensors, scale, polar, plan)
 

@@ -148,7 +148,6 @@ def test_parts_and_blocks_do_not_show(name, monkeypatch):
     assert relative(found[1][0], expected[1][0]) < 1e-12
 
 
-@pytest.mark.xfail(strict=True, reason="dipole parts of parts are not differentiated: off by 100 %")
 def test_parts_are_differentiated_by_charges(monkeypatch):
     given = complete("MgO")
     arguments = torch.tensor(given.values), charges_of(given)

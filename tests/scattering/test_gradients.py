@@ -145,7 +145,6 @@ def test_gradcheck_through_a_basis(name):
     )
 
 
-@pytest.mark.xfail(strict=True, reason="sample_counts asks a tensor with gradient for its array")
 def test_charges_without_reference():
     """Samples are chosen from the force constants of the call, whatever is differentiated."""
     given = complete("MgO")
@@ -156,7 +155,6 @@ def test_charges_without_reference():
     torch.testing.assert_close(found.detach(), small_model("MgO")(values, born, dielectric))
 
 
-@pytest.mark.xfail(strict=True, reason="only stored dipole parts are differentiated: off by 100 %")
 def test_dipole_parts_too_large_to_keep_are_differentiated_too(monkeypatch):
     given = complete("MgO")
     gradients = []
