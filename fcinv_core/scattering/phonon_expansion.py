@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -14,6 +15,9 @@ grid points with a standard deviation of 0.58 steps, 0.12 of the resolution's.""
 
 NEGLECTED = 1e-6
 """Share of multiphonon scattering that may lie in orders left out."""
+
+LARGEST_ORDER = 100
+"""Enough for 2W = 60. Unstable modes of a poor start can make 2W as large as one likes."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,10 @@ class PhononExpansion:
         """Number of phonons that matter if no 2W is larger than ``exponent``; at least 2."""
         mean = torch.tensor(max(exponent, 1e-12), dtype=torch.float64)
         # P(more than p phonons) = γ(p + 1, 2W)/p!.
-        orders = torch.arange(2, int(2 * mean) + 60, dtype=torch.float64)
+        orders = torch.arange(2, LARGEST_ORDER + 1, dtype=torch.float64)
         tail = torch.special.gammainc(orders + 1, mean)
         enough = tail < NEGLECTED * torch.special.gammainc(torch.full_like(mean, 2.0), mean)
-        return int(orders[enough][0])
+        return int(orders[enough][0]) if enough.any() else LARGEST_ORDER
 
     def folded(
         self, spectrum: torch.Tensor, n_orders: int, resolution_scale: torch.Tensor | float = 1.0
@@ -102,12 +106,7 @@ class PhononExpansion:
         normalised = spectrum / spectrum.sum(dim=-1, keepdim=True)
         padded = torch.nn.functional.pad(normalised, (0, n_grid - normalised.shape[-1]))
         one = torch.fft.rfft(padded.roll(-self.n_side, dims=-1))
-        result, power = [], one
-        for _ in range(2, n_orders + 1):
-            power = power * one
-            areas = torch.fft.irfft(power, n=n_grid).roll(-lowest, dims=-1)
-            result.append(areas[..., : highest - lowest + 1] @ response)
-        return torch.stack(result, dim=-2)
+        return _Powers.apply(one, response, lowest, n_grid, n_orders)
 
     def _response(self, resolution_scale: torch.Tensor | float) -> tuple[int, int, torch.Tensor]:
         """First and last grid point that reach the bins, and bin averages of their lines."""
@@ -124,6 +123,55 @@ class PhononExpansion:
         z = (kernel.edges - energy[:, None]) / (widths * resolution_scale)[:, None]
         average = torch.diff(kernel.line.cumulative(z)) / torch.diff(kernel.edges)
         return lowest, highest, average * kernel.kf_over_ki(energy)[0][:, None]
+
+
+class _Powers(torch.autograd.Function):
+    """Fourier transforms to the powers 2, 3, ..., back on the grid, times a matrix.
+
+    Powers are worked out again on the way back: as many of them are needed as are phonons.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        one: torch.Tensor,
+        response: torch.Tensor,
+        lowest: int,
+        n_grid: int,
+        n_orders: int,
+    ) -> torch.Tensor:
+        """(..., n_orders - 1, n_bins) from (..., n_frequencies) and (n_points, n_bins).
+
+        ``lowest`` is the grid point of the first row of ``response``.
+        """
+        ctx.save_for_backward(one, response)
+        ctx.lowest, ctx.n_grid, ctx.n_orders = lowest, n_grid, n_orders
+        shape = (*one.shape[:-1], n_orders - 1, response.shape[-1])
+        result, power = response.new_empty(shape), one
+        for order in range(2, n_orders + 1):
+            power = power * one
+            areas = torch.fft.irfft(power, n=n_grid).roll(-lowest, dims=-1)
+            result[..., order - 2, :] = areas[..., : len(response)] @ response
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        one, response = ctx.saved_tensors
+        n_points = len(response)
+        by_one, by_response, power = torch.zeros_like(one), torch.zeros_like(response), one
+        for order in range(2, ctx.n_orders + 1):
+            taken = gradient[..., order - 2, :]
+            padded = torch.nn.functional.pad(taken @ response.T, (0, ctx.n_grid - n_points))
+            by_power = torch.fft.rfft(padded.roll(ctx.lowest, dims=-1))
+            by_one += order * power.conj() * by_power
+            power = power * one
+            if ctx.needs_input_grad[1]:
+                areas = torch.fft.irfft(power, n=ctx.n_grid).roll(-ctx.lowest, dims=-1)
+                areas = areas[..., :n_points].reshape(-1, n_points)
+                by_response += areas.T @ taken.reshape(len(areas), -1)
+        # Each frequency but the first and last stands for its negative, too.
+        by_one[..., 1:-1] *= 2
+        return by_one / ctx.n_grid, by_response, None, None, None
 
 
 def _cubic_spline(fraction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

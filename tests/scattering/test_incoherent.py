@@ -435,3 +435,24 @@ def test_single_precision(scatterer):
     found = Model(scatterer, kernel, dtype=torch.float32, **options)(momenta)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-4 * exact.max())
+
+
+def test_poor_starts_stay_finite(scatterer):
+    """Unstable modes, thermal factors without end: numbers remain, and no negative ones."""
+    unstable = ForceConstants(scatterer.crystal, -scatterer.values)
+    kernel = kernel_of(np.linspace(-40, 80, 61), 900.0)
+    model = Model(unstable, kernel, one_phonon=True, multiphonon=True)
+    exponent = 400 * float(model.tensors().max())
+    assert exponent > 100
+    found = model(20 * DIRECTIONS)
+    assert np.isfinite(found).all()
+    assert found.min() > -1e-9 * V_STRENGTH
+
+
+def test_momenta_of_zero_and_none_at_all(scatterer):
+    kernel = kernel_of(np.linspace(-40, 80, 61), 300.0)
+    model = Model(scatterer, kernel, one_phonon=True, multiphonon=True)
+    assert model(np.zeros((0, 3))).shape == (0, 60)
+    assert np.abs(model(np.zeros((1, 3)))).max() < 1e-20
+    neither = Model(scatterer, kernel, one_phonon=False, multiphonon=False)
+    np.testing.assert_array_equal(neither(DIRECTIONS), np.zeros((3, 60)))
