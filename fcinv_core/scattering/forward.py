@@ -60,6 +60,10 @@ class ForwardModel(torch.nn.Module):
         largest intensity; it is measured on a few bins. Infinite: the centre of each bin only.
     kf_over_ki
         Multiply by k_f/k_i; data from the usual reduction have been corrected for it.
+    incoherent
+        Add incoherent scattering by one phonon.
+    multiphonon
+        Add scattering by two and more phonons, in the incoherent approximation.
     device, dtype
         Of the calculation: float64, or float32 for speed (see the documentation for its error).
 
@@ -87,6 +91,8 @@ class ForwardModel(torch.nn.Module):
         q_fwhm: float = 0.0,
         tolerance: float = TOLERANCE,
         kf_over_ki: bool = False,
+        incoherent: bool = False,
+        multiphonon: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float64,
     ) -> None:
@@ -103,6 +109,8 @@ class ForwardModel(torch.nn.Module):
                 tolerance,
                 q_spread_scale,
                 q_fwhm,
+                incoherent,
+                multiphonon,
             )
             for item, kelvin, fwhm in zip(
                 items,

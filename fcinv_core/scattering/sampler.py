@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from fcinv_core.scattering.bins import BinSampling, distinct_bins, symmetric_counts
-from fcinv_core.scattering.dynamical import RealSpace
+from fcinv_core.scattering.dynamical import FourierSum, RealSpace
+from fcinv_core.scattering.incoherent import IncoherentScattering
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.measured_bins import MeasuredBins
 from fcinv_core.scattering.plan import SpectraPlan
@@ -37,7 +38,7 @@ class BinSampler:
         Its bins and conditions.
     crystal
         Symmetry and structure.
-    tolerance, q_spread_scale, q_fwhm
+    tolerance, q_spread_scale, q_fwhm, incoherent, multiphonon
         See `ForwardModel`.
     """
 
@@ -48,16 +49,20 @@ class BinSampler:
         tolerance: float,
         q_spread_scale: float,
         q_fwhm: float,
+        incoherent: bool,
+        multiphonon: bool,
     ) -> None:
         self.measured = measured
         self._crystal = crystal
         self._tolerance = tolerance
+        self._one_phonon, self._multiphonon = incoherent, multiphonon
         self._reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
         self._bin_vectors = q_spread_scale * measured.bin_vectors
         lengths = np.linalg.norm(self._reciprocal.T @ self._bin_vectors, axis=0)
         a, b, c = (q_fwhm / FWHM_PER_SIGMA / lengths).tolist()
         self._spread = (a, b, c)
         self._distinct: tuple[tuple[int, int, int], np.ndarray, np.ndarray] | None = None
+        self._incoherent: tuple[FourierSum, IncoherentScattering] | None = None
         self._kept: tuple[tuple[object, ...], SpectraPlan] | None = None
 
     def counts(
@@ -131,7 +136,25 @@ class BinSampler:
                 dipoles = polar.kept_if_small(plan.q_points)
             rows = spectra(plan, real_space, tensors, resolution_scale, dipoles)
             spectra_of_parts.append(rows[:, torch.from_numpy(plan.row).to(rows.device)])
-        return spectra_of_parts[-1] if len(parts) == 1 else torch.cat(spectra_of_parts, dim=1)
+        coherent = spectra_of_parts[-1] if len(parts) == 1 else torch.cat(spectra_of_parts, dim=1)
+        if not self._one_phonon and not self._multiphonon:
+            return coherent
+        # These vary little inside a bin: its centre stands for it.
+        momenta = torch.from_numpy(centres @ self._reciprocal)
+        return coherent + self._incoherent_on(dynamics).spectra(
+            real_space, momenta, tensors, resolution_scale, polar
+        )
+
+    def _incoherent_on(self, dynamics: LatticeDynamics) -> IncoherentScattering:
+        if self._incoherent is None or self._incoherent[0] is not dynamics.fourier:
+            scattering = IncoherentScattering(
+                dynamics,
+                self.measured.kernel,
+                one_phonon=self._one_phonon,
+                multiphonon=self._multiphonon,
+            )
+            self._incoherent = (dynamics.fourier, scattering)
+        return self._incoherent[1]
 
     def _distinct_bins(self, counts: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
         if self._distinct is None or self._distinct[0] != counts:
