@@ -21,7 +21,6 @@ from fcinv_core.scattering.kernel import Lines, bose_occupation, continued_energ
 from fcinv_core.scattering.partial_densities import (
     diagonalised,
     partial_densities,
-    tensor_components,
 )
 from fcinv_core.units import HBAR_SQUARED_OVER_U
 
@@ -158,7 +157,6 @@ class Displacements:
             diagonalised(matrices),
             self._weights,
             _ThermalAmplitude(temperature),
-            tensor_components(matrices),
         )
         # The cell around Γ is a parallelepiped, so its subdivision breaks the symmetry a little,
         # and the irreducible points do more so; the average restores it exactly.

@@ -7,8 +7,8 @@ in the Brillouin zone Q lies. Per primitive cell, with 2W_κ = Q·⟨u u⟩_κ·
     S₂₊(Q,E) = Σ_κ (b² + σ_inc/4π) Σ_{p≥2} e^{-2W} (2W)^p/p! φ_κ^{*p}(E)
 
 (Squires, eq. 3.138 and section 3.10; A. Sjölander, Ark. Fys. 14, 315 (1958)). φ_κ, of unit area,
-is the spectrum that one phonon gives, averaged over directions of Q; φ^{*p} is folded with itself
-p - 1 times.
+is the spectrum that one phonon gives; φ^{*p} is folded with itself p - 1 times. It depends on the
+direction of Q, which is kept for two phonons and averaged over for more.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ import numpy as np
 import torch
 
 from fcinv_core.scattering.displacements import MESH_LENGTH, brillouin_mesh, symmetriser
-from fcinv_core.scattering.dynamical import RealSpace
+from fcinv_core.scattering.dynamical import Modes, RealSpace
 from fcinv_core.scattering.irreducible import IrreducibleQ, with_time_reversal
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.partial_densities import (
+    ModeFunctions,
     diagonalised,
     partial_densities,
-    tensor_components,
-    trace_component,
 )
-from fcinv_core.scattering.phonon_expansion import PhononExpansion
+from fcinv_core.scattering.phonon_expansion import (
+    PhononExpansion,
+    direction_components,
+    pair_components,
+)
 from fcinv_core.scattering.plan import momentum_squares
 from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.threads import block_slices
@@ -90,15 +93,13 @@ class IncoherentScattering:
         self._waves = fourier.waves(self._q_points)
         self._weights = self._tensor(np.bincount(reduced.index, weights))
 
-        # Operations average what the irreducible points give; traces are left with an average
-        # over the atoms that they exchange.
         average = symmetriser(*crystal.atom_operations)
         self._symmetriser = self._tensor(average)
-        n_atoms = crystal.n_primitive
-        blocks = average.reshape(n_atoms, 9, n_atoms, 9)[:, ::4, :, ::4]
-        exchange = np.round(blocks.sum(axis=(1, 3)) / 3, 12)
-        alike, self._kind = np.unique(exchange, axis=0, return_inverse=True)
-        self._alike = self._tensor(alike)
+        # Atoms that operations exchange are of one kind: traces of their tensors are equal.
+        moved = crystal.atom_operations[1].min(axis=0)
+        first, kind = np.unique(moved, return_inverse=True)
+        self._kinds = torch.as_tensor(first, device=fourier.device)
+        self._kind = torch.as_tensor(kind.reshape(-1), device=fourier.device)
 
         incoherent = crystal.primitive_incoherent_cross_sections * SQUARE_FM_PER_BARN / (4 * np.pi)
         total = incoherent + crystal.primitive_scattering_lengths**2
@@ -137,36 +138,56 @@ class IncoherentScattering:
         momenta = momenta.to(self._fourier.device, self._fourier.dtype)
         n_energy = len(self._kernel.edges) - 1
         table = tensors.new_zeros((len(tensors), 0, n_energy))
-        n_orders = 0
+        areas, n_orders = table, 0
         if self._one_phonon or self._multiphonon:
             matrices = real_space.matrices(self._waves)
             if polar is not None:
                 matrices = matrices + polar.stored(self._q_points)
             modes = diagonalised(matrices)
-            given = (matrices, modes, self._weights)
         if self._one_phonon:
-            densities = partial_densities(
-                *given, self._kernel.lines, tensor_components(matrices), resolution_scale
-            )
-            table = self._symmetriser @ densities.flatten(1, 2)
+            table = self._densities(matrices, modes, self._kernel.lines, resolution_scale)
         if self._multiphonon:
             expansion = PhononExpansion.for_modes(self._kernel, modes.squared_energies)
-            densities = partial_densities(*given, expansion, trace_component(matrices))[:, :, 0]
             n_orders = expansion.n_orders(_largest_exponent(momenta, tensors))
-            folded = expansion.folded(self._alike @ densities, n_orders, resolution_scale)
-            table = torch.cat([table, folded.flatten(1, 2)], dim=1)
+            areas = self._densities(matrices, modes, expansion).unflatten(1, (-1, 9))
+            areas = areas[:, :, [0, 4, 8, 5, 2, 1]]
+            total = areas.sum(dim=-1, keepdim=True)
+            mean = total[:, :, :3].mean(dim=2, keepdim=True)
+            two, more = expansion.folded(areas / mean, self._kinds, n_orders, resolution_scale)
+            table = torch.cat([table, two.flatten(1, 2), more.flatten(1, 2)], dim=1)
+            areas = (total / mean)[..., 0]
 
-        def coefficients(part: torch.Tensor, tensors: torch.Tensor) -> torch.Tensor:
-            return self._coefficients(part, tensors, n_orders)
+        def coefficients(
+            part: torch.Tensor, tensors: torch.Tensor, areas: torch.Tensor
+        ) -> torch.Tensor:
+            return self._coefficients(part, tensors, areas, n_orders)
 
         n_bytes = 8 * len(tensors) * (2 * table.shape[1] + 4 * len(self._kind) * (n_orders + 9))
         chunks = block_slices(len(momenta), n_bytes, _CHUNK_BYTES)
-        return _InChunks.apply(tensors, table, momenta, coefficients, chunks)
+        return _InChunks.apply(tensors, areas, table, momenta, coefficients, chunks)
+
+    def _densities(
+        self,
+        matrices: torch.Tensor,
+        modes: Modes,
+        functions: ModeFunctions,
+        resolution_scale: torch.Tensor | float = 1.0,
+    ) -> torch.Tensor:
+        """(n_sets, 9 n_atoms, n_bins); operations restore what irreducible points leave out."""
+        densities = partial_densities(matrices, modes, self._weights, functions, resolution_scale)
+        return self._symmetriser @ densities.flatten(1, 2)
 
     def _coefficients(
-        self, momenta: torch.Tensor, tensors: torch.Tensor, n_orders: int
+        self, momenta: torch.Tensor, tensors: torch.Tensor, areas: torch.Tensor, n_orders: int
     ) -> torch.Tensor:
-        """Of each row of the table for each momentum, (n_sets, n, n_rows)."""
+        """Of each row of the table for each momentum, (n_sets, n, n_rows).
+
+        Parameters
+        ----------
+        areas
+            (n_sets, n_atoms, 6) of the spectra of one phonon on the grid, which come from another
+            mesh than ``tensors``; their ratio to 2W is taken out along every direction.
+        """
         squares = momentum_squares(momenta)
         exponent = squares @ tensors.flatten(2).transpose(1, 2)
         result = []
@@ -179,9 +200,13 @@ class IncoherentScattering:
             logarithm = exponent.clamp(min=1e-18).log()[..., None] * orders
             poisson = torch.exp(logarithm - torch.lgamma(orders + 1) - exponent[..., None])
             strength = self._many_strength[:, None] * poisson
-            kinds = strength.new_zeros((*strength.shape[:2], len(self._alike), len(orders)))
-            kind = torch.as_tensor(self._kind.reshape(-1), device=strength.device)
-            result.append(kinds.index_add(2, kind, strength).flatten(2))
+            directions = direction_components(momenta)
+            area = (directions @ areas.transpose(1, 2)).clamp(min=1e-12)
+            two = (strength[..., 0] / area.square())[..., None] * pair_components(directions)[
+                :, None
+            ]
+            more = strength.new_zeros((*strength.shape[:2], len(self._kinds), len(orders) - 1))
+            result += [two.flatten(2), more.index_add(2, self._kind, strength[..., 1:]).flatten(2)]
         return torch.cat(result, dim=-1) if result else squares[None, :, :0]
 
 
@@ -194,7 +219,7 @@ def _largest_exponent(momenta: torch.Tensor, tensors: torch.Tensor) -> float:
 
 
 class _InChunks(torch.autograd.Function):
-    """coefficients(momenta, tensors) @ table, with the temporary arrays of one chunk at a time.
+    """coefficients(momenta, ...) @ table, with the temporary arrays of one chunk at a time.
 
     The coefficients are worked out again on the way back.
     """
@@ -203,27 +228,33 @@ class _InChunks(torch.autograd.Function):
     def forward(
         ctx: Any,
         tensors: torch.Tensor,
+        areas: torch.Tensor,
         table: torch.Tensor,
         momenta: torch.Tensor,
-        coefficients: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        coefficients: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
         chunks: list[slice],
     ) -> torch.Tensor:
-        ctx.save_for_backward(tensors, table, momenta)
+        ctx.save_for_backward(tensors, areas, table, momenta)
         ctx.coefficients, ctx.chunks = coefficients, chunks
         result = table.new_empty((len(table), len(momenta), table.shape[-1]))
         for part in chunks:
-            result[:, part] = coefficients(momenta[part], tensors) @ table
+            result[:, part] = coefficients(momenta[part], tensors, areas) @ table
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        tensors, table, momenta = ctx.saved_tensors
-        by_tensors, by_table = torch.zeros_like(tensors), torch.zeros_like(table)
+        tensors, areas, table, momenta = ctx.saved_tensors
+        by_tensors, by_areas = torch.zeros_like(tensors), torch.zeros_like(areas)
+        by_table = torch.zeros_like(table)
+        given = tensors.detach().requires_grad_(), areas.detach().requires_grad_()
         for part in ctx.chunks:
             with torch.enable_grad():
-                given = tensors.detach().requires_grad_()
-                strength = ctx.coefficients(momenta[part], given)
+                strength = ctx.coefficients(momenta[part], *given)
             taken = gradient[:, part]
             by_table += strength.detach().transpose(1, 2) @ taken
-            by_tensors += torch.autograd.grad(strength, given, taken @ table.transpose(1, 2))[0]
-        return by_tensors, by_table, None, None, None
+            shares = torch.autograd.grad(
+                strength, given, taken @ table.transpose(1, 2), materialize_grads=True
+            )
+            by_tensors += shares[0]
+            by_areas += shares[1]
+        return by_tensors, by_areas, by_table, None, None, None

@@ -33,16 +33,6 @@ class ModeFunctions(Protocol):
         ...
 
 
-def tensor_components(like: torch.Tensor) -> torch.Tensor:
-    """``components`` of `partial_densities` for whole tensors, (9, 3, 3)."""
-    return torch.eye(9, dtype=like.dtype, device=like.device).reshape(9, 3, 3)
-
-
-def trace_component(like: torch.Tensor) -> torch.Tensor:
-    """``components`` of `partial_densities` for their traces, (1, 3, 3)."""
-    return torch.eye(3, dtype=like.dtype, device=like.device)[None]
-
-
 def diagonalised(matrices: torch.Tensor) -> Modes:
     """Modes of packed matrices (n_sets, n_q, (3 n_atoms)²), which are not differentiated."""
     given = matrices.detach()
@@ -60,10 +50,9 @@ def partial_densities(
     modes: Modes,
     weights: torch.Tensor,
     functions: ModeFunctions,
-    components: torch.Tensor,
     resolution_scale: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
-    """Σ_qν w_q k_j(λ_qν) Σ_ab c_ab Re(e_aκν e_bκν*): (n_sets, n_atoms, n_components, n_bins).
+    """Σ_qν w_q k_j(λ_qν) Re(e_κν e_κν†): (n_sets, n_atoms, 9, n_bins).
 
     Parameters
     ----------
@@ -75,13 +64,11 @@ def partial_densities(
         (n_q,) w_q.
     functions
         k_j.
-    components
-        (n_components, 3, 3) c_ab: which parts of the 3x3 tensors are wanted.
     resolution_scale
         What ``functions`` depend on besides λ; differentiable.
     """
     scale = torch.as_tensor(resolution_scale, dtype=matrices.dtype, device=matrices.device)
-    return _PartialDensities.apply(matrices, scale, modes, weights, functions, components)
+    return _PartialDensities.apply(matrices, scale, modes, weights, functions)
 
 
 class _PartialDensities(torch.autograd.Function):
@@ -95,21 +82,20 @@ class _PartialDensities(torch.autograd.Function):
         modes: Modes,
         weights: torch.Tensor,
         functions: ModeFunctions,
-        components: torch.Tensor,
     ) -> torch.Tensor:
         squares, vectors = modes.squared_energies, modes.eigenvectors
-        ctx.save_for_backward(squares, vectors, weights, scale, components)
+        ctx.save_for_backward(squares, vectors, weights, scale)
         ctx.functions = functions
 
         def evaluate(part: slice) -> torch.Tensor:
             lines = functions(squares[:, part], scale)
-            strength = _strengths(vectors[:, part], weights[part], components)
+            strength = _strengths(vectors[:, part], weights[part])
             return strength @ lines.dense(lines.value).flatten(1, 2)
 
         slices = _slices(functions, modes, scale)
         total = sum(map_blocks(evaluate, slices, matrices.device))
         assert isinstance(total, torch.Tensor)
-        return total.unflatten(1, (-1, len(components)))
+        return total.unflatten(1, (-1, 9))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -118,22 +104,23 @@ class _PartialDensities(torch.autograd.Function):
         With H(λ) = Σ_j g_j k_j(λ), g_j the gradient by bin j as blocks of a matrix, that by D is
         Σ_μν e_ν Γ_νμ e_μ†, Γ_νμ = e_ν† [H(λ_μ) - H(λ_ν)] e_μ/(λ_μ - λ_ν).
         """
-        squares, vectors, weights, scale, components = ctx.saved_tensors
+        squares, vectors, weights, scale = ctx.saved_tensors
         # What it multiplies is symmetric.
-        symmetric = 0.5 * (components + components.transpose(1, 2))
+        tensors = gradient.unflatten(2, (3, 3))
+        symmetric = (0.5 * (tensors + tensors.transpose(2, 3))).flatten(1, 3)
 
         def pull_back(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
             chosen = vectors[:, part]
             lines = ctx.functions(squares[:, part], scale, derivatives=True)
             assert lines.slope is not None
-            by_value = _couplings(lines, lines.value, gradient, symmetric, chosen)
-            by_slope = _couplings(lines, lines.slope, gradient, symmetric, chosen)
+            by_value = _couplings(lines, lines.value, symmetric, chosen)
+            by_slope = _couplings(lines, lines.slope, symmetric, chosen)
             reciprocal, close = reciprocal_gaps(squares[:, part])
             middle = reciprocal * (by_value.mH - by_value) + 0.5 * close * (by_slope + by_slope.mH)
             middle = middle * weights[part, None, None]
             by_scale = torch.zeros_like(scale)
             if ctx.needs_input_grad[1] and lines.by_width is not None:
-                strength = _strengths(chosen, weights[part], components)
+                strength = _strengths(chosen, weights[part])
                 taken = strength @ lines.dense(lines.by_width).flatten(1, 2)
                 by_scale = (taken * gradient.flatten(1, 2)).sum() / scale
             return packed_gradient(chosen @ middle @ chosen.mH), by_scale
@@ -142,7 +129,7 @@ class _PartialDensities(torch.autograd.Function):
         parts = list(map_blocks(pull_back, slices, gradient.device))
         by_matrices = torch.cat([part for part, _ in parts], dim=1)
         by_scale = torch.stack([part for _, part in parts]).sum()
-        return by_matrices, by_scale, None, None, None, None
+        return by_matrices, by_scale, None, None, None
 
 
 def _slices(functions: ModeFunctions, modes: Modes, scale: torch.Tensor) -> list[slice]:
@@ -163,27 +150,22 @@ def _by_atom(vectors: torch.Tensor) -> torch.Tensor:
     return vectors.reshape(*vectors.shape[:2], -1, 3, vectors.shape[-1])
 
 
-def _strengths(
-    vectors: torch.Tensor, weights: torch.Tensor, components: torch.Tensor
-) -> torch.Tensor:
-    """w_q Σ_ab c_ab Re(e_a e_b*), (n_sets, n_atoms * n_components, n_q * n_modes)."""
+def _strengths(vectors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """w_q Re(e e†), (n_sets, 9 n_atoms, n_q * n_modes)."""
     parts = torch.view_as_real(_by_atom(vectors)).movedim(1, 3)
     outer = torch.einsum("snxqmr,snyqmr->snxyqm", parts, parts) * weights[:, None]
-    taken = components.flatten(1) @ outer.flatten(4).flatten(2, 3)
-    return taken.flatten(1, 2)
+    return outer.flatten(4).flatten(1, 3)
 
 
 def _couplings(
     lines: Lines,
     windows: torch.Tensor,
     gradient: torch.Tensor,
-    components: torch.Tensor,
     vectors: torch.Tensor,
 ) -> torch.Tensor:
     """e_ν† H(λ_μ) e_μ, (n_sets, n_q, n_modes, n_modes), H from one of value and slope."""
     n_sets, n_q, n_modes = vectors.shape[0], vectors.shape[1], vectors.shape[-1]
-    acting = lines.dense(windows).flatten(1, 2) @ gradient.flatten(1, 2).transpose(1, 2)
-    acting = acting.reshape(-1, len(components)) @ components.flatten(1)
+    acting = lines.dense(windows).flatten(1, 2) @ gradient.transpose(1, 2)
     acting = acting.reshape(n_sets, n_q, n_modes, -1, 3, 3)
     turned = torch.einsum(
         "sqmnxy,sqnymr->sqnxmr", acting, torch.view_as_real(_by_atom(vectors))

@@ -85,28 +85,43 @@ class PhononExpansion:
         return int(orders[enough][0]) if enough.any() else LARGEST_ORDER
 
     def folded(
-        self, spectrum: torch.Tensor, n_orders: int, resolution_scale: torch.Tensor | float = 1.0
-    ) -> torch.Tensor:
-        """Bin averages of 2 to ``n_orders`` phonons, each order of unit area over all energies.
+        self,
+        tensors: torch.Tensor,
+        kinds: torch.Tensor,
+        n_orders: int,
+        resolution_scale: torch.Tensor | float = 1.0,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bin averages of 2 to ``n_orders`` phonons with resolution and, if wanted, k_f/k_i.
 
         Parameters
         ----------
-        spectrum
-            (n_sets, n, 2 n_side + 1) areas of one phonon at the grid points, in any unit.
+        tensors
+            (n_sets, n_atoms, 6, 2 n_side + 1) areas of one phonon at the grid points, components
+            as of `direction_components`; those of the sum over grid points have a mean diagonal
+            of 1.
+        kinds
+            (n_kinds,) one atom of each kind that symmetry makes alike.
 
         Returns
         -------
-        (n_sets, n, n_orders - 1, n_bins) in 1/meV, with resolution and, if the kernel has them,
-        k_f/k_i.
+        two (n_sets, n_atoms, 21, n_bins)
+            Two phonons: what multiplies `pair_components` of the direction.
+        more (n_sets, n_kinds, n_orders - 2, n_bins)
+            Three and more, averaged over directions, each order of unit area over all energies.
+            All in 1/meV.
         """
         lowest, highest, response = self._response(resolution_scale)
         # Sums of n_orders energies do not wrap around.
         reach = max(n_orders * self.n_side, -lowest, highest)
         n_grid = 1 << (2 * reach).bit_length()
-        normalised = spectrum / spectrum.sum(dim=-1, keepdim=True)
-        padded = torch.nn.functional.pad(normalised, (0, n_grid - normalised.shape[-1]))
+        padded = torch.nn.functional.pad(tensors, (0, n_grid - tensors.shape[-1]))
         one = torch.fft.rfft(padded.roll(-self.n_side, dims=-1))
-        return _Powers.apply(one, response, lowest, n_grid, n_orders)
+        first, second = _pairs(one.device)
+        areas = torch.fft.irfft(one[:, :, first] * one[:, :, second], n=n_grid)
+        areas = areas.roll(-lowest, dims=-1)[..., : highest - lowest + 1]
+        mean = one[:, kinds, :3].mean(dim=2)
+        more = _Powers.apply(mean, response, lowest, n_grid, n_orders)
+        return areas @ response, more
 
     def _response(self, resolution_scale: torch.Tensor | float) -> tuple[int, int, torch.Tensor]:
         """First and last grid point that reach the bins, and bin averages of their lines."""
@@ -126,7 +141,7 @@ class PhononExpansion:
 
 
 class _Powers(torch.autograd.Function):
-    """Fourier transforms to the powers 2, 3, ..., back on the grid, times a matrix.
+    """Fourier transforms to the powers 3, 4, ..., back on the grid, times a matrix.
 
     Powers are worked out again on the way back: as many of them are needed as are phonons.
     """
@@ -140,27 +155,27 @@ class _Powers(torch.autograd.Function):
         n_grid: int,
         n_orders: int,
     ) -> torch.Tensor:
-        """(..., n_orders - 1, n_bins) from (..., n_frequencies) and (n_points, n_bins).
+        """(..., n_orders - 2, n_bins) from (..., n_frequencies) and (n_points, n_bins).
 
         ``lowest`` is the grid point of the first row of ``response``.
         """
         ctx.save_for_backward(one, response)
         ctx.lowest, ctx.n_grid, ctx.n_orders = lowest, n_grid, n_orders
-        shape = (*one.shape[:-1], n_orders - 1, response.shape[-1])
-        result, power = response.new_empty(shape), one
-        for order in range(2, n_orders + 1):
+        shape = (*one.shape[:-1], n_orders - 2, response.shape[-1])
+        result, power = response.new_empty(shape), one * one
+        for order in range(3, n_orders + 1):
             power = power * one
             areas = torch.fft.irfft(power, n=n_grid).roll(-lowest, dims=-1)
-            result[..., order - 2, :] = areas[..., : len(response)] @ response
+            result[..., order - 3, :] = areas[..., : len(response)] @ response
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         one, response = ctx.saved_tensors
         n_points = len(response)
-        by_one, by_response, power = torch.zeros_like(one), torch.zeros_like(response), one
-        for order in range(2, ctx.n_orders + 1):
-            taken = gradient[..., order - 2, :]
+        by_one, by_response, power = torch.zeros_like(one), torch.zeros_like(response), one * one
+        for order in range(3, ctx.n_orders + 1):
+            taken = gradient[..., order - 3, :]
             padded = torch.nn.functional.pad(taken @ response.T, (0, ctx.n_grid - n_points))
             by_power = torch.fft.rfft(padded.roll(ctx.lowest, dims=-1))
             by_one += order * power.conj() * by_power
@@ -172,6 +187,25 @@ class _Powers(torch.autograd.Function):
         # Each frequency but the first and last stands for its negative, too.
         by_one[..., 1:-1] *= 2
         return by_one / ctx.n_grid, by_response, None, None, None
+
+
+def direction_components(momenta: torch.Tensor) -> torch.Tensor:
+    """xx, yy, zz, 2yz, 2xz, 2xy of the directions of momenta (n, 3), (n, 6); of 0 for Q = 0."""
+    length = torch.linalg.vector_norm(momenta, dim=1, keepdim=True)
+    x, y, z = (momenta / length.clamp(min=1e-12)).unbind(dim=1)
+    return torch.stack([x * x, y * y, z * z, 2 * y * z, 2 * x * z, 2 * x * y], dim=1)
+
+
+def pair_components(directions: torch.Tensor) -> torch.Tensor:
+    """Products of two components (n, 6) of a direction, (n, 21): those that differ count twice."""
+    first, second = _pairs(directions.device)
+    twice = torch.where(first == second, 1.0, 2.0).to(directions.dtype)
+    return directions[:, first] * directions[:, second] * twice
+
+
+def _pairs(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    first, second = torch.triu_indices(6, 6, device=device)
+    return first, second
 
 
 def _cubic_spline(fraction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
