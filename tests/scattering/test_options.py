@@ -235,3 +235,27 @@ def test_bare_force_constants_first():
         assert without.argmax() != expected.argmax()
         found = model(given).reshape(-1)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * expected.max())
+
+
+def test_default_tolerance():
+    """Single bins of all shapes: within 2e-3 of what they converge to, half of them 5e-4.
+
+    Measured with 127 of them: 1.1e-3 at most, 1.9e-4 in the middle.
+    """
+    random = np.random.default_rng(1)
+    deviations = []
+    for name in ("Si", "Al", "MgO") * 6:
+        given = bare(name)
+        centre, sides = random.uniform(1.2, 2.8, 3), np.exp(random.uniform(-4.6, -1.6, 3))
+        if np.linalg.norm(centre - np.rint(centre)) < 0.4:
+            continue
+        edges = np.linspace(0, 100, random.choice([2, 6, 51]))
+        sides = [[c - w / 2, c + w / 2] for c, w in zip(centre, sides, strict=True)]
+        histogram = histogram_of(given.crystal, sides, edges)
+        fwhm = float(random.choice([1.0, 3.0]))
+        found, expected = (
+            simulated(given, histogram, fwhm, **settings) for settings in ({}, {"tolerance": 1e-5})
+        )
+        deviations.append(np.abs(found - expected).max() / expected.max())
+    assert len(deviations) > 12
+    assert max(deviations) < 2e-3 and np.median(deviations) < 5e-4
