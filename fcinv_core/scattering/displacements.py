@@ -179,14 +179,17 @@ class Displacements:
         odd = real_space.odd.detach().requires_grad_()
         with torch.enable_grad():
             tensors = self.tensors(RealSpace(even, odd), temperature, polar)[0]
+        # Tensors are symmetric: xx, xy, xz, yy, yz, zz are all.
+        first, second = torch.triu_indices(3, 3, device=tensors.device)
         rows = []
-        for component in tensors.reshape(-1):
+        for component in tensors[:, first, second].reshape(-1):
             by_even, by_odd = torch.autograd.grad(component, (even, odd), retain_graph=True)
             rows.append(
                 directions.even.flatten(1) @ by_even.flatten()
                 + directions.odd.flatten(1) @ by_odd.flatten()
             )
-        return torch.stack(rows).reshape(*tensors.shape, -1)
+        place = torch.tensor([[0, 1, 2], [1, 3, 4], [2, 4, 5]], device=tensors.device)
+        return torch.stack(rows).reshape(len(tensors), len(first), -1)[:, place]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 
 from fcinv_core.scattering.dynamical import Modes
 from fcinv_core.scattering.hermitian import packed_gradient
-from fcinv_core.scattering.kernel import Lines, reciprocal_gaps
+from fcinv_core.scattering.kernel import Lines, divided_differences, reciprocal_gaps
 from fcinv_core.scattering.threads import BLOCK_BYTES, block_slices, map_blocks
 
 
@@ -113,10 +113,16 @@ class _PartialDensities(torch.autograd.Function):
             chosen = vectors[:, part]
             lines = ctx.functions(squares[:, part], scale, derivatives=True)
             assert lines.slope is not None
-            by_value = _couplings(lines, lines.value, symmetric, chosen)
-            by_slope = _couplings(lines, lines.slope, symmetric, chosen)
-            reciprocal, close = reciprocal_gaps(squares[:, part])
-            middle = reciprocal * (by_value.mH - by_value) + 0.5 * close * (by_slope + by_slope.mH)
+            if lines.n_bins == 1:
+                value, slope = (lines.dense(k)[..., 0] for k in (lines.value, lines.slope))
+                couplings = _couplings(torch.ones_like(value)[..., None], symmetric, chosen)
+                middle = divided_differences(squares[:, part], value, slope) * couplings
+            else:
+                by_value = _couplings(lines.dense(lines.value), symmetric, chosen)
+                by_slope = _couplings(lines.dense(lines.slope), symmetric, chosen)
+                reciprocal, close = reciprocal_gaps(squares[:, part])
+                middle = reciprocal * (by_value.mH - by_value)
+                middle = middle + 0.5 * close * (by_slope + by_slope.mH)
             middle = middle * weights[part, None, None]
             by_scale = torch.zeros_like(scale)
             if ctx.needs_input_grad[1] and lines.by_width is not None:
@@ -158,14 +164,11 @@ def _strengths(vectors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def _couplings(
-    lines: Lines,
-    windows: torch.Tensor,
-    gradient: torch.Tensor,
-    vectors: torch.Tensor,
+    functions: torch.Tensor, gradient: torch.Tensor, vectors: torch.Tensor
 ) -> torch.Tensor:
-    """e_ν† H(λ_μ) e_μ, (n_sets, n_q, n_modes, n_modes), H from one of value and slope."""
+    """e_ν† H(λ_μ) e_μ, (n_sets, n_q, n_modes, n_modes), from k_j(λ_μ) on all bins."""
     n_sets, n_q, n_modes = vectors.shape[0], vectors.shape[1], vectors.shape[-1]
-    acting = lines.dense(windows).flatten(1, 2) @ gradient.transpose(1, 2)
+    acting = functions.flatten(1, 2) @ gradient.transpose(1, 2)
     acting = acting.reshape(n_sets, n_q, n_modes, -1, 3, 3)
     turned = torch.einsum(
         "sqmnxy,sqnymr->sqnxmr", acting, torch.view_as_real(_by_atom(vectors))
