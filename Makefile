@@ -16,7 +16,7 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make format let ruff format the sources"
 	@echo "make docs   build the documentation in docs/_build/html"
-	@echo "make bench  compare times with those of other codes (a minute)"
+	@echo "make bench  compare times with those of other codes, for the documentation (5 minutes)"
 
 .venv: $(INSTALLED)
 
@@ -58,7 +58,7 @@ docs: $(DOCS_INSTALLED)
 	@echo "Documentation: $(CURDIR)/docs/_build/html/index.html"
 
 bench: $(INSTALLED)
-	@$(BOUNDED) $(BIN)/python -m pytest -q tests/benchmarks
+	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m benchmarks docs/benchmarks
 
 clean:
 	rm -rf build dist docs/_build demo-result

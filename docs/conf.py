@@ -12,6 +12,6 @@ release = re.search(
 extensions = ["myst_parser", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "benchmarks/*.md"]  # Included by pages.
 html_theme = "furo"
 html_title = "fcinv"

@@ -20,9 +20,13 @@ def main(arguments: list[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, peer_process() as ask:
         benchmark = Benchmark(Path(folder), ask, options.scale)
-        text = page(all_sections(benchmark), options.scale)
-        print(text, flush=True)
+        sections = []
+        for section in all_sections(benchmark):
+            print(section.to_markdown(), end="\n\n", flush=True)
+            sections.append(section)
         draw(all_panels(benchmark), options.output / "scaling.png")
+    text = page(sections, options.scale)
+    print(text.splitlines()[0])
     (options.output / "timings.md").write_text(text, encoding="utf-8")
 
 

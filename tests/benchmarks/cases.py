@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,12 +208,11 @@ def gpu(benchmark: Benchmark) -> Section:
     return Section(title, tuple(rows))
 
 
-def all_sections(benchmark: Benchmark) -> list[Section]:
-    """Everything but the scaling."""
-    sections = [
-        scattered_q(benchmark),
-        *grids(benchmark),
-        polar_cell(benchmark),
-        derivative_costs(benchmark.sized, benchmark.repeats),
-    ]
-    return [*sections, gpu(benchmark)] if torch.cuda.is_available() else sections
+def all_sections(benchmark: Benchmark) -> Iterator[Section]:
+    """Everything but the scaling, each when it is measured."""
+    yield scattered_q(benchmark)
+    yield from grids(benchmark)
+    yield polar_cell(benchmark)
+    yield derivative_costs(benchmark.sized, benchmark.repeats)
+    if torch.cuda.is_available():
+        yield gpu(benchmark)

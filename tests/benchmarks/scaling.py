@@ -40,7 +40,8 @@ def number_of_q(benchmark: Benchmark) -> Panel:
     own, other = [], []
     for power in (3.0, 4.0, 5.0, 6.0):
         work = Workload.scattered("Ge", benchmark.sized(round(10**power)), 90)
-        own.append((len(work.q_points), shortest(work.spectra, 1 if power == 6 else 3)[0]))
+        repeats = 1 if power == 6 else benchmark.repeats
+        own.append((len(work.q_points), shortest(work.spectra, repeats)[0]))
     for n_q in (1000, 10_000, 100_000):
         work = Workload.scattered("Ge", benchmark.sized(n_q), 90)
         other.append((len(work.q_points), benchmark.euphonic(work).total))
@@ -53,7 +54,9 @@ def energy_bins(benchmark: Benchmark) -> Panel:
     for n_bins in (20, 50, 100, 200, 400):
         work = Workload.scattered("Ge", benchmark.sized(20_000), n_bins)
         fewer = work.first(benchmark.sized(2000))
-        own.append((n_bins, 1e6 * shortest(work.spectra)[0] / len(work.q_points)))
+        own.append(
+            (n_bins, 1e6 * shortest(work.spectra, benchmark.repeats)[0] / len(work.q_points))
+        )
         peer = benchmark.euphonic(fewer).total
         other.append((n_bins, 1e6 * peer / len(fewer.q_points)))
     return _panel("Energy bins", "Time per Q (µs)", "Ge", own, other)
@@ -67,8 +70,8 @@ def parameters(benchmark: Benchmark) -> Panel:
     own = []
     for n_parameters in numbers:
         model = Derivatives(work, (1, 1, 1), n_parameters)
-        own.append((n_parameters, per_q * shortest(model.jacobian)[0]))
-    forward = per_q * shortest(model.spectra)[0]
+        own.append((n_parameters, per_q * shortest(model.jacobian, benchmark.repeats)[0]))
+    forward = per_q * shortest(model.spectra, benchmark.repeats)[0]
     note = "Ge, 90 energy bins"
     panel = _panel("Parameters of the Jacobian", "Time per Q (µs)", note, own, [])
     only = np.array([numbers, [forward] * len(numbers)])
@@ -83,7 +86,9 @@ def atoms(benchmark: Benchmark) -> Panel:
         work = Workload.scattered(name, benchmark.sized(40_000 // n_atoms), 90)
         fewer = work.first(benchmark.sized(4000 // n_atoms))
         polar = work.polar_part()
-        seconds, _ = shortest(lambda work=work, polar=polar: work.spectra(polar=polar), 2)
+        seconds, _ = shortest(
+            lambda work=work, polar=polar: work.spectra(polar=polar), benchmark.repeats
+        )
         own.append((n_atoms, 1e6 * seconds / len(work.q_points)))
         peer = benchmark.euphonic(fewer).total
         other.append((n_atoms, 1e6 * peer / len(fewer.q_points)))

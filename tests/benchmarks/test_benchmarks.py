@@ -39,7 +39,7 @@ def benchmark(tmp_path_factory):
 
 
 def test_results_agree(benchmark):
-    sections = all_sections(benchmark)
+    sections = list(all_sections(benchmark))
     rows = [row for section in sections for row in section.rows]
     compared = {row.versus for row in rows if row.deviation is not None}
     assert compared == set(LARGEST_DEVIATION)
