@@ -44,7 +44,8 @@ def test_results_agree(benchmark):
     compared = {row.versus for row in rows if row.deviation is not None}
     assert compared == set(LARGEST_DEVIATION)
     for row in rows:
-        assert row.own > 0 and row.other > 0, row
+        # So little work may fit into memory that is free already.
+        assert row.other > 0 and (row.own > 0 or row.unit == "MB"), row
         if row.deviation is not None:
             assert row.deviation < LARGEST_DEVIATION[row.versus], row
     text = page(sections, TINY)
