@@ -115,7 +115,8 @@ class Displacements:
     """⟨u u⟩ tensors of a crystal from its modes on a mesh.
 
     The point group reduces the mesh, and what is left out comes back with the average over its
-    operations.
+    operations. In double precision always: that costs little, and soft modes around Γ, which
+    count most, do not bear less.
 
     Attributes
     ----------
@@ -127,15 +128,12 @@ class Displacements:
         points, weights = brillouin_mesh(crystal.primitive_lattice)
         reduced = IrreducibleQ.from_points(points, crystal.point_group_rotations)
         self.q_points = torch.from_numpy(reduced.q_points)
-        self._waves = fourier.waves(self.q_points)
-        device, dtype = fourier.device, fourier.dtype
-        self._weights = torch.as_tensor(
-            np.bincount(reduced.index, weights), dtype=dtype, device=device
-        )
+        self._waves = fourier.waves(self.q_points, torch.float64)
+        self._weights = torch.as_tensor(np.bincount(reduced.index, weights), device=fourier.device)
         masses = np.asarray(crystal.primitive_masses, float)
         prefactor = np.repeat(0.5 * HBAR_SQUARED_OVER_U / masses, 9)
         average = symmetriser(*crystal.atom_operations) * prefactor
-        self._symmetriser = torch.as_tensor(average, dtype=dtype, device=device)
+        self._symmetriser = torch.as_tensor(average, device=fourier.device)
 
     def tensors(
         self, real_space: RealSpace, temperature: float, polar: torch.Tensor | None = None

@@ -68,7 +68,8 @@ class RealSpace:
     def matrices(self, waves: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Components of D(q), (n_sets, n_q, (3 n_atoms)²) in meV², for waves of `FourierSum`."""
         cosines, sines = waves
-        return torch.cat([cosines @ self.even, sines @ self.odd], dim=-1)
+        even, odd = self.even.to(cosines.dtype), self.odd.to(sines.dtype)
+        return torch.cat([cosines @ even, sines @ odd], dim=-1)
 
 
 class FourierSum:
@@ -79,7 +80,8 @@ class FourierSum:
     crystal
         Its shortest vectors and their multiplicities are phonopy's.
     device, dtype
-        Of what it computes. Phases are worked out in double precision always.
+        Of the waves that it makes, hence of spectra. Sums over atoms are in double precision
+        always: soft modes are small differences of large force constants.
 
     Attributes
     ----------
@@ -100,7 +102,7 @@ class FourierSum:
         masses = np.asarray(crystal.primitive_masses, float)
         weight = ENERGY_SQUARED_PER_DYNAMICAL / np.sqrt(np.outer(masses, masses))
         self.mass_weights = torch.as_tensor(
-            np.kron(weight, np.ones((3, 3))), dtype=dtype, device=self.device
+            np.kron(weight, np.ones((3, 3))), dtype=torch.float64, device=self.device
         )
 
     @property
@@ -139,8 +141,8 @@ class FourierSum:
         self._translations = tensor(translations, torch.float64)
         self._source = tensor(atom * self.n_supercell + supercell_atom, torch.int64)
         self._cell = tensor(cell, torch.int64)
-        self._share = tensor(share, self.dtype)[:, None]
-        self._signed_share = tensor(share * sign, self.dtype)[:, None]
+        self._share = tensor(share, torch.float64)[:, None]
+        self._signed_share = tensor(share * sign, torch.float64)[:, None]
 
     def real_space(self, values: torch.Tensor) -> RealSpace:
         """Force constants by translation; differentiable.
@@ -151,7 +153,7 @@ class FourierSum:
             (n_sets, n_atoms, n_supercell, 3, 3) compact force constants in eV/Å².
         """
         n_sets = len(values)
-        pairs = values.to(self.device, self.dtype).reshape(n_sets, -1, 9)[:, self._source]
+        pairs = values.to(self.device, torch.float64).reshape(n_sets, -1, 9)[:, self._source]
         triangles = []
         for share, sign in ((self._share, 1.0), (self._signed_share, -1.0)):
             blocks = pairs.new_zeros((n_sets, self.n_translations * self.n_atoms**2, 9))
@@ -162,13 +164,18 @@ class FourierSum:
             triangles.append(0.5 * self.mass_weights * (matrices + sign * matrices.transpose(2, 3)))
         return RealSpace(*lower_triangles(*triangles))
 
-    def waves(self, q_points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def waves(
+        self, q_points: torch.Tensor, dtype: torch.dtype | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """cos(q·R) and sin(q·R), (n_q, n_translations) each.
 
         Parameters
         ----------
         q_points
             (n_q, 3) in reciprocal coordinates of the primitive cell.
+        dtype
+            Precision, by default that of spectra.
         """
+        dtype = dtype or self.dtype
         phase = 2 * torch.pi * (q_points.to(self.device, torch.float64) @ self._translations.T)
-        return phase.cos().to(self.dtype), phase.sin().to(self.dtype)
+        return phase.cos().to(dtype), phase.sin().to(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,7 @@ class ForwardModel(torch.nn.Module):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
+        _refuse_impossible(q_spread_scale, q_fwhm, tolerance)
         self._like: torch.Tensor
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         self.crystal = crystal
@@ -147,8 +149,17 @@ class ForwardModel(torch.nn.Module):
         Returns
         -------
         NaN where the histogram was not measured. A list for a list of histograms.
+
+        Raises
+        ------
+        FcinvError
+            When the force constants belong to another crystal or supercell than the model's;
+            lattice constants may differ. When one of Born charges and dielectric tensor is
+            missing.
         """
         if not isinstance(force_constants, torch.Tensor):
+            if force_constants.crystal.content_hash != self.crystal.content_hash:
+                force_constants = force_constants.on(self.crystal)
             with torch.no_grad():
                 signals = self._signals(
                     torch.from_numpy(force_constants.values)[None],
@@ -159,6 +170,8 @@ class ForwardModel(torch.nn.Module):
             return arrays[0] if self._is_single else arrays
         is_batch = force_constants.dim() == 5
         values = force_constants if is_batch else force_constants[None]
+        if (born_charges is None) != (dielectric is None):
+            raise FcinvError("Born charges and dielectric tensor are needed together: give both")
         polar = None
         if born_charges is not None and dielectric is not None:
             polar = self._dynamics_here.polar_part(born_charges, dielectric)
@@ -203,6 +216,17 @@ class ForwardModel(torch.nn.Module):
             )
             result.append(sampler.measured.assembled(rows, sampler.row(counts)))
         return result
+
+
+def _refuse_impossible(q_spread_scale: float, q_fwhm: float, tolerance: float) -> None:
+    if not (math.isfinite(q_spread_scale) and q_spread_scale > 0):
+        raise FcinvError(f"q_spread_scale {q_spread_scale}: give a number above 0; 1 is the bin")
+    if not (math.isfinite(q_fwhm) and q_fwhm >= 0):
+        raise FcinvError(f"q_fwhm {q_fwhm}: give a width in 1/Å, 0 or above")
+    if not tolerance > 0:
+        raise FcinvError(
+            f"tolerance {tolerance}: give an error relative to the largest intensity, above 0"
+        )
 
 
 def _for_each(value: Any, n_items: int, what: str) -> list[Any]:

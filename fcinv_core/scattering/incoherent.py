@@ -136,13 +136,14 @@ class IncoherentScattering:
             The dipole part of polar crystals.
         """
         momenta = momenta.to(self._fourier.device, self._fourier.dtype)
+        tensors = tensors.to(self._fourier.dtype)
         n_energy = len(self._kernel.edges) - 1
         table = tensors.new_zeros((len(tensors), 0, n_energy))
         areas, n_orders = table, 0
         if self._one_phonon or self._multiphonon:
             matrices = real_space.matrices(self._waves)
             if polar is not None:
-                matrices = matrices + polar.stored(self._q_points)
+                matrices = matrices + polar.stored(self._q_points).to(matrices.dtype)
             modes = diagonalised(matrices)
         if self._one_phonon:
             table = self._densities(matrices, modes, self._kernel.lines, resolution_scale)

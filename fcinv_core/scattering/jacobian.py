@@ -65,7 +65,10 @@ def spectra_with_jacobian(
     width = torch.empty_like(value)
     scale = torch.as_tensor(resolution_scale, dtype=dtype, device=device)
     # Translations first, parameters last.
-    even, odd = (part.movedim(0, -1).contiguous() for part in (directions.even, directions.odd))
+    even, odd = (
+        part.movedim(0, -1).to(dtype).contiguous() for part in (directions.even, directions.odd)
+    )
+    tensors, tensor_slopes = tensors.to(dtype), tensor_slopes.to(dtype)
     by_momentum = 0.5 * tensor_slopes.reshape(-1, 9, n_par).transpose(0, 1).reshape(9, -1)
 
     def differentiate(block: Block) -> None:

@@ -87,7 +87,7 @@ class LatticeDynamics:
         """Modes at q points (n_q, 3) in reciprocal coordinates of the primitive cell."""
         points = torch.from_numpy(np.ascontiguousarray(q_points, dtype=float))
         points = points.to(self.fourier.device)
-        matrices = real_space.matrices(self.fourier.waves(points))
+        matrices = real_space.matrices(self.fourier.waves(points, torch.float64))
         if polar is not None:
             matrices = matrices + polar.components(points)
         return Modes.from_packed(matrices)

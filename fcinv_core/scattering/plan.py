@@ -147,9 +147,9 @@ class SpectraPlan:
         """Modes of the q points of a block; ``polar`` as for `spectra`."""
         matrices = real_space.matrices(waves)
         if isinstance(polar, torch.Tensor):
-            matrices += polar[block.q_points]
+            matrices += polar[block.q_points].to(matrices.dtype)
         elif polar is not None:
-            matrices += polar.components(self.q_points[block.q_points])
+            matrices += polar.components(self.q_points[block.q_points]).to(matrices.dtype)
         return Modes.from_packed(matrices)
 
     def samples(self, block: Block, bytes_per_sample: int) -> Iterator[Samples]:

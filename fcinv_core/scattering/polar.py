@@ -56,14 +56,14 @@ class PolarPart:
 
     def short_ranged(self, values: torch.Tensor) -> torch.Tensor:
         """Total force constants (..., n_atoms, n_supercell, 3, 3) less their dipole part."""
-        return values.to(self._fourier.device) - self._supercell_values.to(values.dtype)
+        return values.to(self._fourier.device) - self._supercell_values
 
     def components(self, q_points: torch.Tensor) -> torch.Tensor:
         """Components of the dipole part of D(q): (n_q, (3 n_atoms)²) in meV²."""
-        weights = self._fourier.mass_weights.to(torch.float64)
+        weights = self._fourier.mass_weights
 
         def work(points: torch.Tensor) -> torch.Tensor:
-            return packed(self._sums.matrices(points) * weights).to(self._fourier.dtype)
+            return packed(self._sums.matrices(points) * weights)
 
         blocks = q_points.to(self._fourier.device, torch.float64).split(Q_POINTS_PER_BLOCK)
         return torch.cat(list(map_blocks(work, blocks, self._fourier.device)))

@@ -54,6 +54,7 @@ def spectra(
     """
     if isinstance(polar, PolarPart) and polar.is_differentiable and torch.is_grad_enabled():
         polar = polar.components(plan.q_points)
+    tensors = tensors.to(plan.fourier.dtype)
     scale = torch.as_tensor(resolution_scale, dtype=tensors.dtype, device=tensors.device)
     return _Spectra.apply(real_space.even, real_space.odd, tensors, scale, polar, plan)
 
