@@ -22,7 +22,6 @@ LARGEST_DEVIATION = {
     # Where all lines end inside the bins, shape and place of lines do not matter for integrals.
     "Euphonic, all steps": 1e-6,
     "Euphonic, all steps, 27 Q": 1e-6,
-    "Euphonic, centres of bins": 1e-6,
     "Euphonic": 1e-8,
     # Phonopy's constants are older ones.
     "phonopy": 1e-6,

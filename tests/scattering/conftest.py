@@ -57,7 +57,7 @@ def _make(name: str) -> ForceConstants:
 
 @pytest.fixture(scope="session")
 def force_constants():
-    """Force constants by name: DFT (Si, MgO), measured (Al), springs (ZnO)."""
+    """Force constants by name: DFT (Si, MgO), measured (Al, Cu), springs (ZnO)."""
     made: dict[str, ForceConstants] = {}
 
     def get(name: str) -> ForceConstants:

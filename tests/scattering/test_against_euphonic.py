@@ -16,7 +16,7 @@ from fcinv_core.scattering.resolution import EnergyResolution
 from fcinv_core.scattering.spectra import mode_amplitudes
 from fcinv_core.units import HBAR_SQUARED_OVER_U, MBARN_PER_SQUARE_FM
 
-CRYSTALS = ("Si", "MgO", "Al", "ZnO")
+CRYSTALS = ("Si", "MgO", "Al", "Cu", "ZnO")
 TEMPERATURE = 300.0
 NO_SYMMETRY = np.eye(3)[None]
 SMALL_BIN = 0.01 * np.eye(3)

@@ -9,8 +9,11 @@ import pytest
 import torch
 from scattering.point_spectra import PointSpectra, bare, charges_of, complete, histogram_of
 
-from fcinv_core import FcinvError, ForwardModel
+from fcinv_core import Axis, FcinvError, ForwardModel, SQEHistogram
 from fcinv_core.scattering import EnergyResolution
+from fcinv_core.scattering.incoherent import IncoherentScattering
+from fcinv_core.scattering.kernel import ModeKernel
+from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.line_shape import SkewedLine
 from fcinv_core.scattering.resolution import PolynomialWidth
 
@@ -253,3 +256,37 @@ def test_default_tolerance():
         deviations.append(np.abs(found - expected).max() / expected.max())
     assert len(deviations) > 12
     assert max(deviations) < 2e-3 and np.median(deviations) < 5e-4
+
+
+def test_incoherent_and_multiphonon_scattering_are_added():
+    """At the centre of each measured bin, equivalent bins alike; nothing where nothing is."""
+    given = complete("MgO")
+    axes = [
+        Axis.along((1, 1, 0), [2.1, 2.2, 2.3]),
+        Axis.along((1, -1, 0), [-0.1, 0.1]),
+        Axis.along((0, 0, 1), [-0.3, -0.1, 0.1, 0.3]),
+        Axis.energy_transfer(np.linspace(-20, 120, 36)),
+    ]
+    signal = np.ones([axis.n_bins for axis in axes])
+    signal[1, 0, 2] = np.nan
+    ub = np.linalg.inv(given.crystal.lattice)
+    histogram = SQEHistogram.from_arrays(axes, signal, ub=ub, temperature=600.0)
+    settings = {"energy_fwhm": 3.0, "tolerance": math.inf}
+    wanted = {"incoherent": True, "multiphonon": True}
+    found = ForwardModel(given.crystal, histogram, **settings, **wanted)(given)
+    found -= ForwardModel(given.crystal, histogram, **settings)(given)
+
+    dynamics = LatticeDynamics(given.crystal)
+    polar = dynamics.polar_part_of(given)
+    real_space = dynamics.real_space(torch.from_numpy(given.values)[None], polar)
+    tensors = dynamics.tensors(real_space, 600.0, polar)
+    edges = torch.from_numpy(axes[3].edges)
+    kernel = ModeKernel(edges, 600.0, EnergyResolution.constant(3.0))
+    scattering = IncoherentScattering(dynamics, kernel, one_phonon=True, multiphonon=True)
+    momenta = torch.from_numpy(2 * np.pi * histogram.q_bin_centres() @ ub)
+    expected = scattering.spectra(real_space, momenta, tensors, polar=polar)[0].numpy()
+    expected = histogram.from_spectra(expected)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(signal))
+    measured = ~np.isnan(signal)
+    assert expected.min() > 0
+    np.testing.assert_allclose(found[measured], expected[measured], rtol=1e-9, atol=1e-12)
