@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from fake_result import fake_result
 
 from fcinv_core.inversion.output import result_document
@@ -33,3 +34,21 @@ def test_every_key_of_result_json_is_explained():
 def test_every_page_is_in_the_table_of_contents():
     contents = (DOCS / "index.md").read_text(encoding="utf-8").split("```{toctree}")[1]
     assert {page.stem for page in DOCS.glob("*.md")} - {"index"} <= set(contents.split())
+
+
+@pytest.mark.parametrize("page", ["forward-model", "theory"])
+def test_examples_run(page, tmp_path, monkeypatch, capsys):
+    """All Python on a page, from top to bottom, where the demo's files are."""
+    (tmp_path / "demo").symlink_to(DOCS.parent / "demo")
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert blocks
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, f"{page}.md", "exec"), names)
+    assert capsys.readouterr().err == ""
+    if page == "forward-model":
+        assert (tmp_path / "simulated.nxs").is_file()
+        assert names["scan"].shape == (3, *names["data"].signal.shape)
+        assert names["parameters"].grad.isfinite().all()
