@@ -13,7 +13,7 @@ from fcinv_core.scattering.bins import BinSampling
 from fcinv_core.scattering.jacobian import spectra_with_jacobian
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.plan import SpectraPlan
-from fcinv_core.scattering.sampling import sample_counts
+from fcinv_core.scattering.sampling import converged_counts, sample_counts
 from fcinv_core.scattering.spectra import spectra
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 NUISANCES = ("scale", "background", "background_slope", "resolution_scale", "q_spread_scale")
 """Fitted along for each histogram. Scale and resolution scale are fitted as logarithms, the
 spread of Q as its difference from 1: events do not fill the volume of a bin evenly."""
+
+SAMPLING_OVER_COUNTING = 0.3
+"""Largest error of the sampling of bins, over the standard deviation of the counts."""
+
+_PROBES = 24
 
 SPREAD_STEP = 0.06
 """Relative narrowing of the bins from which the effect of the spread of Q is taken."""
@@ -59,7 +64,7 @@ class HistogramProblem:
     reference
         (n_par,) parameters whose bands decide how finely bins are sampled.
     step_over_width
-        See `sample_counts`.
+        See `sample_counts`; finer if that errs by more than the counts do.
     largest_rows
         Use at most about this many rows, those with the most counts; all when left out. A
         part of the rows leads to the right valley, where the spread of Q does not matter yet:
@@ -84,10 +89,14 @@ class HistogramProblem:
         )
         self.bins = _informative_bins(prepared, largest_rows)
         self._lattice = lattice
-        self._plan = self._plan_of(prepared.bin_vectors, counts)
+        self._plan = self._plan_of(self.bins, prepared.bin_vectors, counts)
         self._narrow: SpectraPlan | None = None
         if largest_rows is None:
-            self._narrow = self._plan_of((1 - SPREAD_STEP) * prepared.bin_vectors, counts)
+            finer = self._fine_enough(counts, reference)
+            if finer != counts:
+                self._plan = self._plan_of(self.bins, prepared.bin_vectors, finer)
+            narrow_vectors = (1 - SPREAD_STEP) * prepared.bin_vectors
+            self._narrow = self._plan_of(self.bins, narrow_vectors, finer)
         self.row = self._plan.row
         self.n_rows = self._plan.n_rows
         self._first_bin = np.unique(self.row, return_index=True)[1]
@@ -119,12 +128,35 @@ class HistogramProblem:
         np.add.at(folded, self.row, values)
         return folded
 
-    def _plan_of(self, bin_vectors: np.ndarray, counts: tuple[int, int, int]) -> SpectraPlan:
+    def _fine_enough(
+        self, counts: tuple[int, int, int], reference: np.ndarray
+    ) -> tuple[int, int, int]:
+        """Numbers of samples raised until sampling errs by less than counting does.
+
+        In the rows with the most counts, whose error bars are the smallest. An error of sampling
+        is the same in every bin, so that fits would take it for physics.
+        """
+        row, prepared = self._plan.row, self.prepared
+        peak = np.zeros(self._plan.n_rows)
+        np.add.at(peak, row, prepared.counts[self.bins].max(axis=1))
+        chosen = np.unique(row, return_index=True)[1][np.argsort(peak)[-_PROBES:]]
+        state = self._lattice.state(reference)
+
+        def probe(numbers: tuple[int, int, int]) -> np.ndarray:
+            plan = self._plan_of(self.bins[chosen], prepared.bin_vectors, numbers)
+            return self._spectra_on(plan, state, 1.0)[plan.row]
+
+        tolerance = SAMPLING_OVER_COUNTING / np.sqrt(max(peak.max(), 1.0))
+        return converged_counts(probe, counts, float(tolerance))
+
+    def _plan_of(
+        self, bins: np.ndarray, bin_vectors: np.ndarray, counts: tuple[int, int, int]
+    ) -> SpectraPlan:
         prepared, lattice = self.prepared, self._lattice
         crystal = lattice.basis.crystal
         reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
         sampling = BinSampling.from_bins(
-            prepared.centres[self.bins],
+            prepared.centres[bins],
             bin_vectors,
             counts,
             crystal.point_group_rotations,
