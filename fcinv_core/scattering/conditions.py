@@ -45,9 +45,11 @@ def assumed_resolution(
     Raises
     ------
     FcinvError
-        When the incident energy is needed and unknown.
+        When the incident energy is needed and unknown, or the width given is not positive at
+        all energies of the histogram.
     """
     if isinstance(energy_fwhm, EnergyResolution):
+        energy_fwhm.check(histogram.axes[histogram.energy_axis].edges)
         return energy_fwhm
     if energy_fwhm is None:
         if histogram.incident_energy is None:

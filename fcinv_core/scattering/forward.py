@@ -66,12 +66,14 @@ class ForwardModel(torch.nn.Module):
     multiphonon
         Add scattering by two and more phonons, in the incoherent approximation.
     device, dtype
-        Of the calculation: float64, or float32 for speed (see the documentation for its error).
+        Of the calculation. A device of torch, or ``"auto"``: CUDA where there is some. float64, or
+        float32 for speed (see the documentation for its error).
 
     Raises
     ------
     FcinvError
-        When the temperature, resolution or lattice of a histogram is unknown or impossible.
+        When the temperature, resolution or lattice of a histogram is unknown or impossible, or
+        ``reference`` belongs to another crystal.
 
     Examples
     --------
@@ -99,6 +101,8 @@ class ForwardModel(torch.nn.Module):
     ) -> None:
         super().__init__()
         _refuse_impossible(q_spread_scale, q_fwhm, tolerance)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         self._like: torch.Tensor
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
         self.crystal = crystal
@@ -121,7 +125,7 @@ class ForwardModel(torch.nn.Module):
                 strict=True,
             )
         ]
-        self._reference = reference
+        self._reference = None if reference is None else self._own(reference)
         self._fixed_counts: dict[int, tuple[int, int, int]] = {}
         self._dynamics = LatticeDynamics(crystal, self._like.device, self._like.dtype)
 
@@ -158,8 +162,7 @@ class ForwardModel(torch.nn.Module):
             missing.
         """
         if not isinstance(force_constants, torch.Tensor):
-            if force_constants.crystal.content_hash != self.crystal.content_hash:
-                force_constants = force_constants.on(self.crystal)
+            force_constants = self._own(force_constants)
             with torch.no_grad():
                 signals = self._signals(
                     torch.from_numpy(force_constants.values)[None],
@@ -179,6 +182,12 @@ class ForwardModel(torch.nn.Module):
         if not is_batch:
             signals = [signal[0] for signal in signals]
         return signals[0] if self._is_single else signals
+
+    def _own(self, force_constants: ForceConstants) -> ForceConstants:
+        """The same force constants on the crystal of the model."""
+        if force_constants.crystal.content_hash == self.crystal.content_hash:
+            return force_constants
+        return force_constants.on(self.crystal)
 
     @property
     def _dynamics_here(self) -> LatticeDynamics:

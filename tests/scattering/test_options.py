@@ -111,6 +111,31 @@ def test_force_constants_of_another_crystal_are_refused():
     model = ForwardModel(crystal, one_bin(crystal), energy_fwhm=2.5)
     with pytest.raises(FcinvError):
         model(complete("NaCl"))
+    with pytest.raises(FcinvError):
+        ForwardModel(crystal, one_bin(crystal), energy_fwhm=2.5, reference=complete("NaCl"))
+
+
+def test_force_constants_are_carried_to_the_lattice_of_the_model():
+    """Thermal expansion changes lattice constants, not which crystal it is."""
+    given = complete("MgO")
+    wider = given.crystal.with_lattice(1.01 * given.crystal.lattice)
+    carried = given.on(wider)
+    model = ForwardModel(wider, one_bin(wider), energy_fwhm=2.5)
+    np.testing.assert_array_equal(model(given), model(carried))
+
+
+def test_widths_that_turn_negative_are_refused():
+    given = bare("Si")
+    resolution = EnergyResolution.polynomial([2.0, -0.03])
+    with pytest.raises(FcinvError, match="energy resolution falls"):
+        simulated(given, one_bin(given.crystal), resolution)
+
+
+def test_automatic_device():
+    given = bare("Si")
+    found = simulated(given, one_bin(given.crystal), device="auto")
+    expected = simulated(given, one_bin(given.crystal))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * expected.max())
 
 
 def narrow_lines(given, **settings):
