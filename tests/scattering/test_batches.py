@@ -180,3 +180,16 @@ def test_single_precision(name):
     assert torch.equal(value_and_gradients(moved, values, charges)[0], found[0])
     back = moved.to(torch.float64)
     assert torch.equal(value_and_gradients(back, values, charges)[0], exact[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("name", ["Si", "MgO"])
+def test_gpu(name):
+    """The same signal and gradients as on the processor."""
+    given = complete(name)
+    values, charges = torch.tensor(given.values), charges_of(given)
+    expected = value_and_gradients(model_of(name), values, charges)
+    found = value_and_gradients(model_of(name, device="cuda"), values, charges)
+    assert relative(found[0].cpu(), expected[0]) < 1e-10
+    for one, other in zip(found[1], expected[1], strict=True):
+        assert relative(one.cpu(), other) < 1e-9
