@@ -196,6 +196,11 @@ class Crystal:
         return np.array(self._cells.primitive.cell)
 
     @property
+    def reciprocal_lattice(self) -> np.ndarray:
+        """(3, 3) reciprocal-lattice vectors of the primitive cell as rows, 1/Å, 2π included."""
+        return 2 * np.pi * np.linalg.inv(self.primitive_lattice).T
+
+    @property
     def primitive_positions(self) -> np.ndarray:
         """(n_primitive, 3) fractional positions in the primitive cell."""
         return np.array(self._cells.primitive.scaled_positions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -32,16 +31,12 @@ def coherent_scattering_lengths(symbols: Sequence[str], masses: np.ndarray) -> n
     FcinvError
         For an element without a known scattering length.
     """
-    lengths = []
-    for symbol, mass in zip(symbols, masses, strict=True):
-        length = _scatterer(symbol, mass).b_c
-        if length is None:
-            raise FcinvError(
-                f"{symbol} has no tabulated coherent neutron scattering length: "
-                f"set Crystal.scattering_lengths (fm)"
-            )
-        lengths.append(float(length))
-    return np.array(lengths)
+    return _neutron_data(
+        symbols,
+        masses,
+        "b_c",
+        "coherent neutron scattering length: set Crystal.scattering_lengths (fm)",
+    )
 
 
 def incoherent_cross_sections(symbols: Sequence[str], masses: np.ndarray) -> np.ndarray:
@@ -55,22 +50,30 @@ def incoherent_cross_sections(symbols: Sequence[str], masses: np.ndarray) -> np.
     FcinvError
         For an element without a known cross section.
     """
-    cross_sections = []
+    return _neutron_data(
+        symbols,
+        masses,
+        "incoherent",
+        "incoherent neutron cross section: leave incoherent and multiphonon scattering out",
+    )
+
+
+def _neutron_data(
+    symbols: Sequence[str], masses: np.ndarray, name: str, missing: str
+) -> np.ndarray:
+    """One of periodictable's neutron data of each element, or of deuterium, (n,).
+
+    Where there is none, the error says what is missing and what to do.
+    """
+    values = []
     for symbol, mass in zip(symbols, masses, strict=True):
-        cross_section = _scatterer(symbol, mass).incoherent
-        if cross_section is None:
-            raise FcinvError(
-                f"{symbol} has no tabulated incoherent neutron cross section: "
-                f"leave incoherent and multiphonon scattering out"
-            )
-        cross_sections.append(float(cross_section))
-    return np.array(cross_sections)
-
-
-def _scatterer(symbol: str, mass: float) -> Any:
-    """periodictable's neutron data of an element, or of deuterium."""
-    element = _element(symbol)
-    return (element[2] if symbol == "H" and mass > 1.5 else element).neutron
+        element = _element(symbol)
+        scatterer = (element[2] if symbol == "H" and mass > 1.5 else element).neutron
+        value = getattr(scatterer, name)
+        if value is None:
+            raise FcinvError(f"{symbol} has no tabulated {missing}")
+        values.append(float(value))
+    return np.array(values)
 
 
 def _element(symbol: str):  # type: ignore[no-untyped-def]  # periodictable has no types

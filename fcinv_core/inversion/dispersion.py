@@ -56,7 +56,7 @@ def energy_slopes(lattice: Lattice, eigenvectors: torch.Tensor, q_points: np.nda
 
 def _off_gamma(crystal: Crystal, q_points: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """The path with Γ moved a little towards the point next to it on the same line."""
-    reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
+    reciprocal = crystal.reciprocal_lattice
     moved = q_points.copy()
     for point in map(int, np.flatnonzero(~q_points.any(axis=1))):
         first, last = max(point - 1, 0), min(point + 1, len(q_points) - 1)
@@ -90,7 +90,7 @@ def high_symmetry_path(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = seekpath.get_path_orig_cell(cell, symprec=crystal.symprec)
-    reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
+    reciprocal = crystal.reciprocal_lattice
     labels: list[tuple[int, str]] = []
     points: list[np.ndarray] = []
     distance: list[float] = []

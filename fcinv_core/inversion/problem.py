@@ -154,13 +154,12 @@ class HistogramProblem:
     ) -> SpectraPlan:
         prepared, lattice = self.prepared, self._lattice
         crystal = lattice.basis.crystal
-        reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
         sampling = BinSampling.from_bins(
             prepared.centres[bins],
             bin_vectors,
             counts,
             crystal.point_group_rotations,
-            reciprocal=reciprocal if lattice.is_polar else None,
+            reciprocal=crystal.reciprocal_lattice if lattice.is_polar else None,
         )
         kernel = ModeKernel(
             torch.from_numpy(prepared.edges), prepared.temperature, prepared.resolution

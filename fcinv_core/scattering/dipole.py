@@ -25,13 +25,11 @@ import numpy as np
 import torch
 
 from fcinv_core.scattering.ewald import EwaldLists
+from fcinv_core.scattering.threads import BLOCK_BYTES
 from fcinv_core.units import COULOMB_EV_ANGSTROM
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
-
-BLOCK_BYTES = 2**24
-"""Aim for the temporary arrays of one block of q points: they stay in the processor's cache."""
 
 _ROWS, _COLUMNS = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
 _OCCURRENCES = (1.0, 1.0, 1.0, 2.0, 2.0, 2.0)

@@ -18,11 +18,6 @@ def _lower(size: int, offset: int, device: torch.device) -> tuple[torch.Tensor, 
     return rows, columns
 
 
-def n_even(size: int) -> int:
-    """Number of real parts of a matrix of ``size`` rows."""
-    return size * (size + 1) // 2
-
-
 def lower_triangles(even: torch.Tensor, odd: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Components of symmetric and antisymmetric matrices (..., n, n)."""
     size = even.shape[-1]

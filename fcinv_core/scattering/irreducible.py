@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fcinv_core.scattering.threads import block_slices, run_blocks
+from fcinv_core.scattering.threads import BLOCK_BYTES, block_slices, run_blocks
 
 GRID = 720_720
 """q points that agree to about 1e-6 reciprocal-lattice units are the same. Usual fractions are
@@ -126,7 +126,7 @@ def best_operations(
             score = part @ products
         best[rows] = score.argmin(dim=1)
 
-    run_blocks(choose, block_slices(len(points), 40 * len(operations)), given.device)
+    run_blocks(choose, block_slices(len(points), 40 * len(operations), BLOCK_BYTES), given.device)
     return result
 
 
@@ -139,7 +139,7 @@ def turned(points: np.ndarray, operations: np.ndarray, which: np.ndarray) -> np.
     def turn(rows: slice) -> None:
         torch.bmm(turns[chosen[rows]], given[rows, :, None], out=images[rows, :, None])
 
-    run_blocks(turn, block_slices(len(points), 200), given.device)
+    run_blocks(turn, block_slices(len(points), 200, BLOCK_BYTES), given.device)
     return result
 
 

@@ -16,7 +16,7 @@ import torch
 from fcinv_core.scattering.dynamical import Modes
 from fcinv_core.scattering.hermitian import packed_gradient
 from fcinv_core.scattering.kernel import Lines, divided_differences, reciprocal_gaps
-from fcinv_core.scattering.threads import BLOCK_BYTES, block_slices, map_blocks
+from fcinv_core.scattering.threads import block_bytes, block_slices, map_blocks
 
 
 class ModeFunctions(Protocol):
@@ -37,7 +37,7 @@ def diagonalised(matrices: torch.Tensor) -> Modes:
     """Modes of packed matrices (n_sets, n_q, (3 n_atoms)²), which are not differentiated."""
     given = matrices.detach()
     n_bytes = 32 * len(given) * given.shape[-1]
-    slices = block_slices(given.shape[1], n_bytes, _block_bytes(given))
+    slices = block_slices(given.shape[1], n_bytes, block_bytes(given.device))
     parts = list(map_blocks(lambda part: Modes.from_packed(given[:, part]), slices, given.device))
     return Modes(
         torch.cat([part.squared_energies for part in parts], dim=1),
@@ -143,12 +143,7 @@ def _slices(functions: ModeFunctions, modes: Modes, scale: torch.Tensor) -> list
     n_sets, n_q, n_modes = modes.squared_energies.shape
     n_bins = functions(modes.squared_energies[:1, :1], scale).n_bins
     n_bytes = 8 * n_sets * n_modes * (n_bins + 12 * n_modes)
-    return block_slices(n_q, n_bytes, _block_bytes(scale))
-
-
-def _block_bytes(like: torch.Tensor) -> int:
-    """A GPU is fast with large arrays only."""
-    return BLOCK_BYTES if like.device.type == "cpu" else 64 * BLOCK_BYTES
+    return block_slices(n_q, n_bytes, block_bytes(scale.device))
 
 
 def _by_atom(vectors: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from fcinv_core.scattering.bins import BinSampling
 from fcinv_core.scattering.dynamical import FourierSum, Modes, RealSpace
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.polar import PolarPart
-from fcinv_core.scattering.threads import BLOCK_BYTES, block_slices
+from fcinv_core.scattering.threads import block_bytes, block_slices
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
@@ -71,8 +71,6 @@ class SpectraPlan:
         Of the same crystal; its device and precision are used.
     kernel
         Energy bins, temperature, resolution.
-    n_parameters
-        Number of derivatives that will be asked for at once: blocks are made smaller for them.
 
     Attributes
     ----------
@@ -93,7 +91,6 @@ class SpectraPlan:
         sampling: BinSampling,
         fourier: FourierSum,
         kernel: ModeKernel,
-        n_parameters: int = 0,
     ) -> None:
         self.n_rows, self.n_samples = sampling.q_index.shape
         self.fourier = fourier
@@ -104,12 +101,12 @@ class SpectraPlan:
         places = np.empty_like(order)
         places[order] = np.arange(len(order))
         self.row = places[sampling.row]
-        reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
         positions = crystal.primitive_positions @ crystal.primitive_lattice
         strength = crystal.primitive_scattering_lengths / np.sqrt(crystal.primitive_masses)
         size = fourier.n_modes
-        self._bytes_per_q = 8 * (4 * size**2 + 2 * size * self.n_energy)
-        self._bytes_per_q += 8 * (3 * fourier.n_translations + size**2 * n_parameters)
+        per_q = 4 * size**2 + 2 * size * self.n_energy + 3 * fourier.n_translations
+        self._bytes_per_q = 8 * per_q
+        self._block_bytes = block_bytes(fourier.device)
         q_points, index, self.blocks = _cut(
             sampling.q_points, sampling.q_index[order], self._bytes_per_q, fourier.device
         )
@@ -118,7 +115,9 @@ class SpectraPlan:
         self.q_points = torch.as_tensor(q_points, dtype=torch.float64, device=device)
         self._index = torch.as_tensor(index, device=device)
         self._momentum = torch.as_tensor(
-            sampling.points[order].reshape(-1, 3) @ reciprocal, dtype=torch.float64, device=device
+            sampling.points[order].reshape(-1, 3) @ crystal.reciprocal_lattice,
+            dtype=torch.float64,
+            device=device,
         )
         self._positions = torch.as_tensor(positions.T, dtype=torch.float64, device=device)
         self._strength = torch.as_tensor(strength, dtype=dtype, device=device)
@@ -129,7 +128,9 @@ class SpectraPlan:
             (block, sets)
             for block in self.blocks
             for sets in block_slices(
-                n_sets, self._bytes_per_q * (block.q_points.stop - block.q_points.start)
+                n_sets,
+                self._bytes_per_q * (block.q_points.stop - block.q_points.start),
+                self._block_bytes,
             )
         ]
 
@@ -155,7 +156,7 @@ class SpectraPlan:
     def samples(self, block: Block, bytes_per_sample: int) -> Iterator[Samples]:
         """Rows of a block, in parts whose temporary arrays stay within bounds."""
         n_rows = block.rows.stop - block.rows.start
-        for part in block_slices(n_rows, bytes_per_sample * self.n_samples):
+        for part in block_slices(n_rows, bytes_per_sample * self.n_samples, self._block_bytes):
             rows = slice(block.rows.start + part.start, block.rows.start + part.stop)
             samples = slice(rows.start * self.n_samples, rows.stop * self.n_samples)
             yield Samples(rows, self._index[rows], self._momentum[samples])
@@ -195,7 +196,7 @@ def _cut(
     is_new[np.unique(flat, return_index=True)[1]] = True
     distinct = np.cumsum(is_new)[n_samples - 1 :: n_samples]
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-    largest = max(1, (BLOCK_BYTES if device.type == "cpu" else 64 * BLOCK_BYTES) // bytes_per_q)
+    largest = max(1, block_bytes(device) // bytes_per_q)
     step = max(min(largest, -(-int(distinct[-1]) // (2 * n_threads))), n_samples)
     cuts = np.flatnonzero(np.diff((distinct - 1) // step)) + 1
     bounds = [0, *cuts.tolist(), n_rows]

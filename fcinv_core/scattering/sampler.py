@@ -56,7 +56,7 @@ class BinSampler:
         self._crystal = crystal
         self._tolerance = tolerance
         self._one_phonon, self._multiphonon = incoherent, multiphonon
-        self._reciprocal = 2 * np.pi * np.linalg.inv(crystal.primitive_lattice).T
+        self._reciprocal = crystal.reciprocal_lattice
         self._bin_vectors = q_spread_scale * measured.bin_vectors
         lengths = np.linalg.norm(self._reciprocal.T @ self._bin_vectors, axis=0)
         a, b, c = (q_fwhm / FWHM_PER_SIGMA / lengths).tolist()

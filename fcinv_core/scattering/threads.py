@@ -57,8 +57,13 @@ def run_blocks(task: Callable[[Item], None], blocks: Sequence[Item], device: tor
         pass
 
 
-def block_slices(n_items: int, bytes_per_item: int, block_bytes: int = BLOCK_BYTES) -> list[slice]:
-    """Slices of about ``block_bytes`` at most that cover ``n_items``, of nearly equal length."""
-    n_blocks = max(1, -(-n_items * max(bytes_per_item, 1) // block_bytes))
+def block_bytes(device: torch.device) -> int:
+    """`BLOCK_BYTES`, or more of them on a GPU, which is fast with large arrays only."""
+    return BLOCK_BYTES if device.type == "cpu" else 64 * BLOCK_BYTES
+
+
+def block_slices(n_items: int, item_size: int, block_size: int) -> list[slice]:
+    """Slices of about ``block_size`` at most that cover ``n_items``, of nearly equal length."""
+    n_blocks = max(1, -(-n_items * max(item_size, 1) // block_size))
     step = max(1, -(-n_items // n_blocks))
     return [slice(start, min(start + step, n_items)) for start in range(0, n_items, step)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from born_von_karman import born_von_karman
@@ -10,8 +12,6 @@ from scattering.point_spectra import bare, complete
 
 from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
 from fcinv_core.crystal.structure_files import StructureFile
-
-NAMES = ("Si", "MgO", "Al", "ZnO")
 
 
 def wurtzite_with_springs() -> ForceConstants:
@@ -58,52 +58,31 @@ def _make(name: str) -> ForceConstants:
 @pytest.fixture(scope="session")
 def force_constants():
     """Force constants by name: DFT (Si, MgO), measured (Al, Cu), springs (ZnO)."""
-    made: dict[str, ForceConstants] = {}
+    return cache(_make)
 
-    def get(name: str) -> ForceConstants:
-        if name not in made:
-            made[name] = _make(name)
-        return made[name]
 
-    return get
+def _oracles(source, tmp_path_factory):
+    """Euphonic's view of the force constants that ``source`` has by name."""
+    return cache(
+        lambda name: EuphonicOracle.from_force_constants(
+            source(name), tmp_path_factory.mktemp(name)
+        )
+    )
 
 
 @pytest.fixture(scope="session")
 def oracle(force_constants, tmp_path_factory):
     """Euphonic's view of the same force constants, by name."""
-    made: dict[str, EuphonicOracle] = {}
-
-    def get(name: str) -> EuphonicOracle:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            made[name] = EuphonicOracle.from_force_constants(force_constants(name), folder)
-        return made[name]
-
-    return get
+    return _oracles(force_constants, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def polar_oracle(tmp_path_factory):
     """Euphonic's view of polar crystals with their Born charges, by name."""
-    made: dict[str, EuphonicOracle] = {}
-
-    def get(name: str) -> EuphonicOracle:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            made[name] = EuphonicOracle.from_force_constants(complete(name), folder)
-        return made[name]
-
-    return get
+    return _oracles(complete, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def basis(force_constants):
     """Symmetry-reduced basis by name."""
-    made: dict[str, ForceConstantBasis] = {}
-
-    def get(name: str) -> ForceConstantBasis:
-        if name not in made:
-            made[name] = ForceConstantBasis.from_crystal(force_constants(name).crystal)
-        return made[name]
-
-    return get
+    return cache(lambda name: ForceConstantBasis.from_crystal(force_constants(name).crystal))

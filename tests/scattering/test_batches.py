@@ -138,7 +138,6 @@ def test_parts_and_blocks_do_not_show(name, monkeypatch):
     arguments = torch.tensor(given.values), charges_of(given)
     expected = value_and_gradients(model_of(name), *arguments)
     monkeypatch.setattr(threads_module, "BLOCK_BYTES", 2**12)
-    monkeypatch.setattr("fcinv_core.scattering.plan.BLOCK_BYTES", 2**12)
     found = value_and_gradients(model_of(name), *arguments)
     assert relative(found[0], expected[0]) < 1e-13
     assert relative(found[1][0], expected[1][0]) < 1e-12
