@@ -19,7 +19,7 @@ from fcinv_core.scattering.plan import SpectraPlan
 from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.resolution import EnergyResolution
 from fcinv_core.scattering.spectra import spectra
-from fcinv_core.scattering.threads import block_slices, run_blocks
+from fcinv_core.scattering.threads import BLOCK_BYTES, block_slices, run_blocks
 from fcinv_core.units import FWHM_PER_SIGMA
 
 TEMPERATURE = 300.0
@@ -120,7 +120,7 @@ class Workload:
             vectors[block] = modes.eigenvectors[0].numpy()
 
         per_q = 8 * (4 * n_modes**2 + 3 * dynamics.fourier.n_translations)
-        run_blocks(diagonalise, block_slices(n_q, per_q), dynamics.fourier.device)
+        run_blocks(diagonalise, block_slices(n_q, per_q, BLOCK_BYTES), dynamics.fourier.device)
         return energies, vectors
 
     @cached_property
