@@ -235,7 +235,7 @@ class ForceConstants:
                 f"both need the same atoms at the same fractional positions and the same "
                 f"supercell"
             )
-        rotation = _rotation_between(own.lattice, crystal.lattice)
+        rotation = rotation_between(own.lattice, crystal.lattice)
         born = self.born_charges
         return replace(
             self,
@@ -342,10 +342,12 @@ def _offset(positions: np.ndarray, others: np.ndarray) -> np.ndarray:
     return difference - np.rint(difference)
 
 
-def _rotation_between(lattice: np.ndarray, other: np.ndarray) -> np.ndarray:
+def rotation_between(lattice: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Rotation R (v' = v @ R) in the polar decomposition of the deformation of a lattice."""
     deformation = np.linalg.inv(lattice) @ other
-    if np.allclose(deformation, deformation.T, atol=1e-9):
+    # A symmetric deformation is no rotation unless it turns a direction round.
+    symmetric = np.allclose(deformation, deformation.T, atol=1e-9)
+    if symmetric and np.linalg.eigvalsh(deformation).min() > 0:
         return np.eye(3)
     left, _, right = np.linalg.svd(deformation)
     return left @ right

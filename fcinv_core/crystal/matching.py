@@ -71,7 +71,7 @@ def match_lattice(
         When no cell of the crystal fits.
     """
     metric = _metric(lattice_parameters)
-    candidates = _cells_like(metric, crystal.primitive_lattice, tolerance)
+    candidates = cells_like(metric, crystal.primitive_lattice, tolerance)
     strains = np.array([_strain(metric, cell @ crystal.primitive_lattice) for cell in candidates])
     if len(candidates) == 0 or strains.min() > tolerance:
         raise FcinvError(_mismatch(lattice_parameters, crystal, tolerance))
@@ -109,7 +109,7 @@ def _strain(metric: np.ndarray, lattice: np.ndarray) -> float:
     return float(np.abs(stretches - 1).max())
 
 
-def _cells_like(metric: np.ndarray, primitive: np.ndarray, tolerance: float) -> np.ndarray:
+def cells_like(metric: np.ndarray, primitive: np.ndarray, tolerance: float) -> np.ndarray:
     """(n, 3, 3) right-handed integer cells (rows, primitive coordinates) that may fit.
 
     Their lengths and angles fit within the tolerance; the strain is not checked.
