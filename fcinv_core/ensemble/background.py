@@ -52,8 +52,10 @@ class Background:
             if isinstance(value, torch.Tensor):
                 continue
             if not math.isfinite(value) or (name == "decay" and value <= 0):
-                raise FcinvError(f"{name} {value} of the background: give a finite number, and a "
-                                 "decay above 0 meV")
+                raise FcinvError(
+                    f"{name} {value} of the background: give a finite number, and a "
+                    "decay above 0 meV"
+                )
 
     def spectrum(self, edges: torch.Tensor) -> torch.Tensor:
         """Averages over energy bins with ``edges`` (n_energy + 1,) in meV: (..., n_energy)."""
