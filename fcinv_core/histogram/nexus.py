@@ -116,7 +116,7 @@ def _read(entry: Any, path: Path) -> SQEHistogram:
         raise FcinvError(f"{path}: {error}") from error
     shape = tuple(axis.n_bins for axis in axes)
     arrays = {name: _array(data, name, shape, path) for name in ARRAYS}
-    experiments = tuple(ExperimentInfo.from_nexus(entry[name]) for name in _experiments(entry))
+    experiments = tuple(ExperimentInfo.from_nexus(entry[name]) for name in experiment_names(entry))
     return SQEHistogram(
         axes=axes,
         signal=arrays["signal"],
@@ -175,7 +175,7 @@ def _array(data: Any, name: str, shape: tuple[int, ...], path: Path) -> np.ndarr
     return np.ascontiguousarray(values.reshape(shape[::-1]).T, dtype=dtype)
 
 
-def _experiments(entry: Any) -> list[str]:
+def experiment_names(entry: Any) -> list[str]:
     """Names of the experiment groups in numerical order."""
     names = [name for name in entry if re.fullmatch(r"experiment\d+", name)]
     return sorted(names, key=lambda name: int(name.removeprefix("experiment")))

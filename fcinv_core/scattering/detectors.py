@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fcinv_core.errors import FcinvError
+from fcinv_core.histogram.instrument_definition import InstrumentDefinition
+from fcinv_core.histogram.reduction import instrument_xml
+
+if TYPE_CHECKING:
+    from fcinv_core.histogram import SQEHistogram
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +55,24 @@ class DetectorPixels:
             raise FcinvError("detector pixels: solid angles must be finite and not negative")
         object.__setattr__(self, "directions", directions / lengths[:, None])
         object.__setattr__(self, "solid_angles", solid_angles)
+
+    @classmethod
+    def from_definition(cls, definition: InstrumentDefinition) -> DetectorPixels:
+        """The pixels of an instrument; see `InstrumentDefinition.from_xml`."""
+        return cls(definition.positions, definition.solid_angles)
+
+    @classmethod
+    def from_histogram(cls, histogram: SQEHistogram) -> DetectorPixels:
+        """The pixels of the instrument definition in a file; masks are not in it.
+
+        Raises
+        ------
+        FcinvError
+            No instrument in the file, or one without detectors or otherwise unreadable.
+        """
+        xml = instrument_xml(histogram)
+        where = f"instrument definition in {histogram.source}"
+        return cls.from_definition(InstrumentDefinition.from_xml(xml, where))
 
     def __len__(self) -> int:
         return len(self.solid_angles)

@@ -1,0 +1,93 @@
+"""What a reduction leaves in a file besides the histogram: instrument, energy range, charges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import h5py
+import numpy as np
+
+from fcinv_core.errors import FcinvError
+from fcinv_core.histogram.nexus import ENTRY, experiment_names
+
+if TYPE_CHECKING:
+    from fcinv_core.histogram.model import SQEHistogram
+
+_Value = TypeVar("_Value")
+
+
+def instrument_xml(histogram: SQEHistogram) -> str:
+    """Mantid's instrument definition of the first run; see `InstrumentDefinition.from_xml`.
+
+    Raises
+    ------
+    FcinvError
+        Not in the file.
+    """
+    for data in _of_runs(histogram, lambda run: _dataset(run, "instrument/instrument_xml/data")):
+        if data is not None and data.size:
+            text = data.ravel()[0]
+            text = text.decode("utf-8", errors="replace") if isinstance(text, bytes) else str(text)
+            return text.strip(" \0")
+    raise FcinvError(
+        f"no instrument definition in {histogram.source}; reduce data that have their instrument, "
+        "or give detector pixels"
+    )
+
+
+def reduced_energy_range(histogram: SQEHistogram) -> tuple[float, float]:
+    """Lowest and highest energy transfer of the reduced runs in meV.
+
+    From where MDNorm takes it: the logs MDNorm_low and MDNorm_high, or else the bin boundaries
+    of the runs.
+
+    Raises
+    ------
+    FcinvError
+        Not in the file.
+    """
+    limits = [value for value in _of_runs(histogram, _energy_limits) if value is not None]
+    if not limits:
+        raise FcinvError(
+            "the range of energy transfers of the runs (logs MDNorm_low and MDNorm_high) is not "
+            f"in {histogram.source}; give it"
+        )
+    return min(low for low, _ in limits), max(high for _, high in limits)
+
+
+def proton_charges(histogram: SQEHistogram) -> np.ndarray:
+    """(n_runs,) log gd_prtn_chrg of each run, which MDNorm multiplies with; 1 without one."""
+    charges = _of_runs(histogram, lambda run: _numbers(run, "logs/gd_prtn_chrg/value"))
+    return np.array([1.0 if charge is None else charge[0] for charge in charges])
+
+
+def _of_runs(histogram: SQEHistogram, read: Callable[[Any], _Value]) -> list[_Value]:
+    """What ``read`` finds in the HDF5 group of each run; nothing for data without a file."""
+    if histogram.mantid_groups is None:
+        return []
+    with h5py.File(h5py.h5f.open_file_image(histogram.mantid_groups)) as file:
+        entry = file[ENTRY]
+        return [read(entry[name]) for name in experiment_names(entry)]
+
+
+def _energy_limits(run: Any) -> tuple[float, float] | None:
+    low, high = (_numbers(run, f"logs/MDNorm_{end}/value") for end in ("low", "high"))
+    if low is None or high is None:
+        low = high = _numbers(run, "logs/processed_histogram_bins/value")
+    return None if low is None or high is None else (float(low.min()), float(high.max()))
+
+
+def _numbers(run: Any, path: str) -> np.ndarray | None:
+    """Finite numbers of a dataset, or None."""
+    values = _dataset(run, path)
+    if values is None or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        return None
+    return values.ravel() if values.size else None
+
+
+def _dataset(run: Any, path: str) -> np.ndarray | None:
+    try:
+        return np.asarray(run[path][()])
+    except (KeyError, TypeError, OSError, RuntimeError):
+        return None
