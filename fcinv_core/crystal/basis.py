@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,9 +90,19 @@ class ForceConstantBasis:
         ).T
         linear_map = np.linalg.solve(space[rows].T, space.T).T
         linear_map[np.abs(linear_map) < 1e-12] = 0.0
+        return cls._named(neighbours, cutoff, linear_map, elements)
+
+    @classmethod
+    def _named(
+        cls,
+        neighbours: Neighbours,
+        cutoff: float | None,
+        linear_map: np.ndarray,
+        elements: np.ndarray,
+    ) -> ForceConstantBasis:
         pairs = elements[:, 0], elements[:, 1]
         return cls(
-            crystal=crystal,
+            crystal=neighbours.crystal,
             cutoff=cutoff,
             map=linear_map,
             elements=elements,
@@ -100,6 +110,41 @@ class ForceConstantBasis:
             distances=neighbours.distances[pairs],
             shell_index=neighbours.shell_index[pairs],
         )
+
+    @classmethod
+    def from_arrays(
+        cls, crystal: Crystal, cutoff: float | None, arrays: Mapping[str, np.ndarray]
+    ) -> ForceConstantBasis:
+        """A basis that was stored: the inverse of `to_arrays`.
+
+        Another version of symfc may find other parameters for the same crystal, so numbers that
+        refer to parameters are stored with their basis.
+
+        Raises
+        ------
+        FcinvError
+            When the arrays do not belong to the crystal.
+        """
+        linear_map, elements = arrays["map"], arrays["elements"]
+        rows = 9 * crystal.n_primitive * crystal.n_supercell
+        if (
+            linear_map.ndim != 2
+            or len(linear_map) != rows
+            or elements.shape
+            != (
+                linear_map.shape[1],
+                4,
+            )
+        ):
+            raise FcinvError(
+                f"a stored basis of {linear_map.shape} force constants does not fit "
+                f"{crystal.formula} in a supercell of {crystal.n_supercell} atoms: it is damaged"
+            )
+        return cls._named(Neighbours(crystal), cutoff, linear_map, elements)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What to store with parameters, besides crystal and cutoff."""
+        return {"map": self.map, "elements": self.elements}
 
     @property
     def n_parameters(self) -> int:

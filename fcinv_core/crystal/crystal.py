@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 SMALLEST_SUPERCELL = 10.0
 """Å: a default supercell is at least this long along each axis."""
 
+_ARRAYS = (
+    "lattice",
+    "positions",
+    "masses",
+    "scattering_lengths",
+    "supercell_matrix",
+    "primitive_matrix",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Crystal:
@@ -128,6 +137,32 @@ class Crystal:
             supercell_matrix=np.array(supercell_matrix, dtype=int),
             primitive_matrix=np.array(primitive_matrix, dtype=float),
         )
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Crystal:
+        """The inverse of `to_dict`.
+
+        Raises
+        ------
+        FcinvError
+            When the document is not one of `to_dict`.
+        """
+        try:
+            arrays = {
+                name: np.array(document[name], dtype=int if name == "supercell_matrix" else float)
+                for name in _ARRAYS
+            }
+            return cls(symbols=tuple(document["symbols"]), symprec=document["symprec"], **arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FcinvError(
+                f"no crystal in a document of {type(document).__name__} ({error}): it was made by "
+                "another version, or is damaged"
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, units as those of the attributes; nothing is rounded."""
+        arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}
+        return {"symbols": list(self.symbols), "symprec": self.symprec, **arrays}
 
     # -- other crystals ---------------------------------------------------------------------
 
@@ -358,16 +393,10 @@ class Crystal:
     def content_hash(self) -> str:
         """SHA-256 of everything that this crystal says, insensitive to rounding below 1e-8."""
         digest = hashlib.sha256(" ".join(self.symbols).encode())
-        for array in (
-            self.lattice,
-            self.positions,
-            self.masses,
-            self.scattering_lengths,
-            self.supercell_matrix,
-            self.primitive_matrix,
-        ):
+        for name in _ARRAYS:
+            rounded = np.round(getattr(self, name), 8)
             # Adding 0.0 turns -0.0 into 0.0.
-            digest.update(np.ascontiguousarray(np.round(array, 8) + 0.0, dtype=float).tobytes())
+            digest.update(np.ascontiguousarray(rounded + 0.0, dtype=float).tobytes())
         return digest.hexdigest()
 
 

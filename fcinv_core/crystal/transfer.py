@@ -114,7 +114,7 @@ def _correspondence(old: Crystal, new: Crystal) -> Correspondence:
 
 
 def _matched_atoms(old: Crystal, new: Crystal, cell: np.ndarray) -> np.ndarray | None:
-    """For each new atom the old one at its place, for the best common shift; None if there is none."""
+    """For each new atom the old one at its place, for the best common shift, or None."""
     there = old.primitive_positions @ np.linalg.inv(cell)
     same = np.array(new.primitive_symbols)[:, None] == np.array(old.primitive_symbols)
     best: tuple[float, np.ndarray | None] = (LARGEST_SHIFT, None)

@@ -1,4 +1,4 @@
-"""Whether force constants hold a crystal together."""
+"""Whether force constants hold a crystal together, and how high its energies reach."""
 
 from __future__ import annotations
 
@@ -8,17 +8,68 @@ import numpy as np
 import torch
 
 from fcinv_core.crystal import Crystal
+from fcinv_core.scattering.irreducible import IrreducibleQ
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 
-MESH = 4
-"""Points along each reciprocal axis, half a step off Γ."""
+MESH_LENGTH = 16.0
+"""Å: the mesh has at least this length over |a| points along each reciprocal axis."""
+
+CLOSE_TO_GAMMA = 0.02
+"""Reciprocal-lattice vectors: where sound waves are asked."""
+
+
+class EnergyExtremes:
+    """Lowest and highest phonon energy of many sets of force constants of one crystal.
+
+    All modes are asked at the wave vectors of the supercell, where no interpolation enters, on a
+    mesh, and as sound waves close to Γ. The latter only in crystals with inversion symmetry: in
+    others force constants obey no rotational sum rule by symmetry alone, and those of density
+    functional theory, too, often have a slightly imaginary branch there.
+
+    Parameters
+    ----------
+    crystal
+        Cells, masses and supercell.
+    born_charges, dielectric
+        (n_primitive, 3, 3) in e and (3, 3) of a polar crystal, or None.
+    device
+        Of the calculation.
+    """
+
+    def __init__(
+        self,
+        crystal: Crystal,
+        born_charges: np.ndarray | None = None,
+        dielectric: np.ndarray | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._dynamics = LatticeDynamics(crystal, device)
+        self._polar = None
+        if born_charges is not None and dielectric is not None:
+            self._polar = self._dynamics.polar_part(
+                torch.from_numpy(np.array(born_charges)), torch.from_numpy(np.array(dielectric))
+            )
+        self._q_points = probe_points(crystal)
+
+    def __call__(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Extremes over all modes.
+
+        Parameters
+        ----------
+        values
+            (n_sets, n_primitive, n_supercell, 3, 3) total compact force constants in eV/Å².
+
+        Returns
+        -------
+        lowest and highest energy of each set, (n_sets,) in meV; unstable modes are negative.
+        """
+        real_space = self._dynamics.real_space(values, self._polar)
+        matrices = self._dynamics.modes(real_space, self._q_points, self._polar)
+        return matrices.energies.amin(dim=(-2, -1)), matrices.energies.amax(dim=(-2, -1))
 
 
 def lowest_energies(crystal: Crystal, values: np.ndarray) -> np.ndarray:
     """Lowest phonon energy of each of several sets of force constants, meV.
-
-    All modes at the wave vectors of the supercell, where no interpolation enters, and on a mesh
-    around Γ are asked, but not the acoustic ones at Γ itself.
 
     Parameters
     ----------
@@ -30,23 +81,24 @@ def lowest_energies(crystal: Crystal, values: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        (n_sets,), negative for unstable ones.
+        (n_sets,), negative for unstable ones; see `EnergyExtremes`.
     """
-    dynamics = LatticeDynamics(crystal)
-    real_space = dynamics.real_space(torch.from_numpy(np.ascontiguousarray(values)))
-    at_gamma = dynamics.modes(real_space, np.zeros((1, 3))).energies[:, 0]
-    # Translations have zero energy, whatever is unstable does not.
-    acoustic = at_gamma.abs().argsort(dim=-1)[:, :3]
-    optic = at_gamma.scatter(-1, acoustic, torch.inf).amin(dim=-1)
-    elsewhere = dynamics.modes(real_space, _q_points(crystal)).energies.amin(dim=(-2, -1))
-    return torch.minimum(optic, elsewhere).numpy()
+    lowest, _ = EnergyExtremes(crystal)(torch.from_numpy(np.ascontiguousarray(values)))
+    return lowest.numpy()
 
 
-def _q_points(crystal: Crystal) -> np.ndarray:
+def probe_points(crystal: Crystal) -> np.ndarray:
+    """(n, 3) wave vectors in reciprocal coordinates, one of each set of equivalent ones; not Γ."""
     from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 
     cells = crystal.supercell_lattice @ np.linalg.inv(crystal.primitive_lattice)
     commensurate = np.array(get_commensurate_points(np.rint(cells).astype(int).T))
-    away = np.abs(commensurate - np.rint(commensurate)).max(axis=1) > 1e-6
-    steps = (np.arange(MESH) + 0.5) / MESH - 0.5
-    return np.vstack([commensurate[away], np.array(list(product(steps, repeat=3)))])
+    lengths = np.linalg.norm(crystal.primitive_lattice, axis=1)
+    sizes = np.maximum(np.ceil(MESH_LENGTH / lengths).astype(int), 2)
+    mesh = np.array(list(product(*(range(size) for size in sizes)))) / sizes
+    points = [commensurate, mesh]
+    if any(np.array_equal(turn, -np.eye(3)) for turn in crystal.point_group_rotations):
+        points.append(CLOSE_TO_GAMMA * np.array(list(product((-1, 0, 1), repeat=3))))
+    distinct = IrreducibleQ.from_points(np.vstack(points), crystal.point_group_rotations).q_points
+    nearest = distinct - np.rint(distinct)
+    return nearest[np.abs(nearest).max(axis=1) > 1e-6]
