@@ -172,8 +172,22 @@ def _chgnet(weights: str) -> Any:
     from chgnet.model import CHGNet
     from chgnet.model.dynamics import CHGNetCalculator
 
+    class WithoutNeedlessStress(CHGNetCalculator):
+        """Derivatives by strain and magnetic moments take as long as all the rest."""
+
+        def calculate(
+            self,
+            atoms: Any = None,
+            properties: Any = None,
+            system_changes: Any = None,
+            task: Any = "ef",
+        ) -> None:
+            if "stress" in (properties or ()):
+                task = "efs"
+            super().calculate(atoms, properties, system_changes, task=task)
+
     model = CHGNet.load(model_name=CHGNET_WEIGHTS, use_device="cpu", verbose=False)
-    return CHGNetCalculator(model=model, use_device="cpu", on_isolated_atoms="ignore")
+    return WithoutNeedlessStress(model=model, use_device="cpu", on_isolated_atoms="ignore")
 
 
 def _mace(weights: str) -> Any:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import lzma
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def file_name(
         "settings": settings,
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    words = "-".join(filter(None, (_plain(part) for part in (force_field.name, label))))
-    return f"{crystal.formula}_{words}_{digest}.yaml.xz"
+    # File systems differ in what they do with other characters than these.
+    words = re.findall(r"[A-Za-z0-9.+-]+", f"{force_field.name} {label}".replace("Å", "A"))
+    return "_".join([crystal.formula, *words, digest]) + ".yaml.xz"
 
 
 def load(name: str, crystal: Crystal) -> ForceConstants | None:
@@ -84,7 +86,3 @@ def keep(name: str, force_constants: ForceConstants) -> None:
         force_constants.save(plain)
         own_folder().mkdir(parents=True, exist_ok=True)
         write_whole(own_folder() / name, lzma.compress(plain.read_bytes(), preset=9))
-
-
-def _plain(text: str) -> str:
-    return "".join(x if x.isalnum() else "-" for x in text).strip("-")

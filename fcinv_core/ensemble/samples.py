@@ -42,10 +42,10 @@ class ForceFieldSample:
     lattice
         (3, 3) rows, Å: unit cell at which forces were computed.
     lowest_energy
-        meV: lowest phonon energy away from Γ and among the optic modes at Γ, negative for
-        an imaginary one.
+        meV, negative for an imaginary mode; `stability.EnergyExtremes` says at which wave
+        vectors.
     is_stable
-        No imaginary mode.
+        No imaginary mode there.
     """
 
     force_constants: ForceConstants

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,11 +10,15 @@ import pytest
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
-from fcinv_core import FcinvError
 from fcinv_core.crystal import Crystal, ForceConstants
 from fcinv_core.crystal.structure_files import StructureFile
-from fcinv_core.ensemble import potentials
-from fcinv_core.ensemble.potentials import force_field_constants
+from fcinv_core.ensemble import force_constant_cache
+from fcinv_core.ensemble.potentials import (
+    RELAXED_CELL,
+    CrystalOfForceField,
+    Recipe,
+    force_field_constants,
+)
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -121,7 +124,7 @@ def test_damaged_results_are_computed_anew(own_cache):
     crystal = argon()
     first = force_field_constants(crystal, TOY)
     (kept,) = own_cache.iterdir()
-    kept.write_text(kept.read_text()[:-2000])
+    kept.write_bytes(kept.read_bytes()[:-200])
     calls = TalkativeLennardJones.calls
     again = force_field_constants(crystal, TOY)
     assert TalkativeLennardJones.calls > calls
@@ -135,38 +138,66 @@ def test_unwritable_cache_is_no_error(tmp_path, monkeypatch):
     assert force_field_constants(argon(), TOY).values.shape == (1, 32, 3, 3)
 
 
-@pytest.mark.parametrize("element, atoms", [("Si", 2), ("Ge", 2)])
-def test_shipped_results_need_no_force_field(element, atoms, monkeypatch, own_cache):
+@pytest.mark.parametrize(
+    "formula, shape",
+    [("Si", (2, 64)), ("Ge", (2, 64)), ("MgO", (2, 216)), ("NaCl", (2, 64))]
+    + [("Al", (1, 108)), ("Cu", (1, 108))],
+)
+def test_shipped_results_need_no_force_field(formula, shape, monkeypatch, own_cache):
     monkeypatch.setitem(sys.modules, "chgnet", None)
-    crystal = Crystal.from_file(DATA / f"structures/{element}.cif")
+    crystal = Crystal.from_file(DATA / f"structures/{formula}.cif")
     constants = force_field_constants(crystal)
-    assert constants.values.shape == (atoms, 64, 3, 3)
+    assert constants.values.shape == (*shape, 3, 3)
     assert np.allclose(constants.crystal.lattice, crystal.lattice)
     energies = constants.frequencies([[0, 0, 0], [0.5, 0.5, 0], [0.1, 0.2, 0.3]])
     assert energies.min() > -1e-3
     assert not own_cache.exists()
 
 
-def test_missing_force_field_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "chgnet", None)
-    with pytest.raises(FcinvError, match=r"pip install fcinv\[forcefields\]"):
-        force_field_constants(argon())
-    with pytest.raises(FcinvError, match="unknown force field"):
-        force_field_constants(argon(), "nothing")
-    with pytest.raises(FcinvError, match="cannot be imported"):
-        force_field_constants(argon(), "no_such_package:calculator")
-
-
-def test_chgnet_again_gives_what_is_shipped(capfd, tmp_path, monkeypatch):
+def test_chgnet_again_gives_what_is_shipped(capfd, tmp_path, monkeypatch, own_cache):
     pytest.importorskip("chgnet")
     shipped = tmp_path / "shipped"
-    monkeypatch.setattr(potentials, "SHIPPED", shipped)
+    monkeypatch.setattr(force_constant_cache, "SHIPPED", shipped)
     crystal = Crystal.from_file(DATA / "structures/Si.cif")
     computed = force_field_constants(crystal)
     assert capfd.readouterr() == ("", "")
+    again = CrystalOfForceField(crystal, "chgnet")
+    (kept,) = own_cache.iterdir()
+    kept.unlink()
+    assert np.array_equal(again.force_constants(RELAXED_CELL).values, computed.values)
     monkeypatch.undo()
     kept = force_field_constants(crystal)
     assert computed.values == pytest.approx(kept.values, abs=1e-3)
     # Softer than silicon is (62 meV at Γ), as universal force fields are.
     assert 40 < computed.frequencies([0, 0, 0]).max() < 60
-    shutil.rmtree(shipped, ignore_errors=True)
+
+
+def test_recipes_in_words():
+    assert Recipe().kind == "relaxed cell"
+    assert Recipe(volume=None).kind == "measured lattice"
+    assert Recipe(volume=0.96).kind == "volume -4 %"
+    assert Recipe(volume=1.02).kind == "volume +2 %"
+    assert Recipe(displacement=0.1).kind == "displacements of 0.1 Å"
+    rattled = Recipe(volume=None, displacement=0.08, is_random=True)
+    assert rattled.kind == "measured lattice, rattled by 0.08 Å (effective)"
+
+
+@pytest.mark.parametrize("recipe", [Recipe(volume=None), Recipe(volume=None, is_random=True)])
+def test_measured_lattices_are_told_apart(recipe, own_cache):
+    close, wide = (CrystalOfForceField(argon(a=a), TOY) for a in (5.3, 5.4))
+    first, second = close.force_constants(recipe), wide.force_constants(recipe)
+    assert np.abs(first.values).max() > 1.2 * np.abs(second.values).max()
+    assert first.crystal.lattice[0, 0] == pytest.approx(5.3)
+    assert len(list(own_cache.iterdir())) == 2
+
+
+def test_every_recipe_starts_from_one_relaxed_cell():
+    asked = CrystalOfForceField(argon(), TOY)
+    wide = asked.force_constants(Recipe(volume=1.331)).crystal.lattice[0, 0]
+    relaxed = asked.force_constants(RELAXED_CELL).crystal.lattice[0, 0]
+    calls = TalkativeLennardJones.calls
+    later = CrystalOfForceField(argon(), TOY).force_constants(Recipe(volume=1.05))
+    # One displaced supercell, and one look at the unit cell whether it is at rest.
+    assert TalkativeLennardJones.calls - calls <= 3
+    assert wide == pytest.approx(1.1 * relaxed)
+    assert later.crystal.lattice[0, 0] == pytest.approx(1.05 ** (1 / 3) * relaxed)
