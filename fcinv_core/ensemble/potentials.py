@@ -127,7 +127,7 @@ class CrystalOfForceField:
     def __init__(self, crystal: Crystal, potential: str) -> None:
         self.crystal = crystal
         self.force_field = ForceField(potential)
-        self._relaxation: tuple[np.ndarray, np.ndarray] | FcinvError | None = None
+        self._relaxation: np.ndarray | FcinvError | None = None
 
     def force_constants(self, recipe: Recipe, progress: Progress | None = None) -> ForceConstants:
         """Force constants on the lattice at which forces were computed, kept or new.
@@ -179,9 +179,8 @@ class CrystalOfForceField:
             lattice = self.crystal.lattice
         else:
             lattice = self._relaxed_lattice() * np.cbrt(recipe.volume)
+        # Positions start from the measured ones: results depend on no earlier ones but the cell.
         crystal = self.crystal.with_lattice(lattice)
-        if recipe.volume == 1 and isinstance(self._relaxation, tuple):
-            return replace(crystal, positions=self._relaxation[1])
         return replace(crystal, positions=relaxed_positions(crystal, self.force_field))
 
     def _relaxed_lattice(self) -> np.ndarray:
@@ -197,7 +196,7 @@ class CrystalOfForceField:
         if isinstance(self._relaxation, FcinvError):
             # Said again for each recipe that starts here, but tried once.
             raise self._relaxation
-        return self._relaxation[0]
+        return self._relaxation
 
     @cached_property
     def _basis(self) -> ForceConstantBasis:

@@ -16,12 +16,8 @@ RELAXED_FORCE = 1e-3
 MOST_STEPS = 500
 
 
-def relaxed_cell(crystal: Crystal, force_field: ForceField) -> tuple[np.ndarray, np.ndarray]:
-    """Lattice and positions of the unit cell at zero force and stress, at fixed space group.
-
-    Returns
-    -------
-    lattice (3, 3) rows in Å, and fractional positions (n, 3).
+def relaxed_cell(crystal: Crystal, force_field: ForceField) -> np.ndarray:
+    """Lattice (3, 3), rows in Å, of the unit cell at zero force and stress, symmetry kept.
 
     Raises
     ------
@@ -33,7 +29,7 @@ def relaxed_cell(crystal: Crystal, force_field: ForceField) -> tuple[np.ndarray,
     atoms = _symmetric_atoms(crystal, force_field)
     _minimise(FrechetCellFilter(atoms), f"no stable cell of {crystal.formula}")
     # Rounded to what files keep, so that later steps do not depend on where it came from.
-    return np.round(atoms.cell.array, 10), atoms.get_scaled_positions(wrap=False)
+    return np.round(atoms.cell.array, 10)
 
 
 def relaxed_positions(crystal: Crystal, force_field: ForceField) -> np.ndarray:

@@ -24,7 +24,7 @@ EMT_NAME = "ase.calculators.emt:EMT"
 def test_cubic_cell_is_at_the_minimum_of_the_energy():
     atoms = bulk("Cu", cubic=True, a=3.7)
     cell = StructureFile(atoms.cell.array, atoms.get_scaled_positions(), ("Cu",) * 4)
-    lattice, positions = relaxed_cell(Crystal.from_cell(cell, (1, 1, 1)), ForceField(EMT_NAME))
+    lattice = relaxed_cell(Crystal.from_cell(cell, (1, 1, 1)), ForceField(EMT_NAME))
 
     def energy(a):
         atoms.set_cell(a * np.eye(3), scale_atoms=True)
@@ -33,8 +33,6 @@ def test_cubic_cell_is_at_the_minimum_of_the_energy():
 
     best = minimize_scalar(energy, bounds=(3.4, 3.9), options={"xatol": 1e-6}).x
     assert lattice == pytest.approx(best * np.eye(3), abs=1e-3)
-    moved = positions - cell.positions
-    assert np.abs(moved - np.rint(moved)).max() < 1e-6
 
 
 def polar_stack(c=5.6, z=0.38):
