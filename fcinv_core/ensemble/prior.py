@@ -76,10 +76,10 @@ class PriorWidths:
     stiffness_median: float = 1.6
     stiffness_spread: float = 0.6
     shell: float = 0.3
-    scatter: float = 0.12
+    scatter: float = 0.1
     decay: float = 2.0
-    floor: float = 0.015
-    amplitude_spread: float = 0.5
+    floor: float = 0.013
+    amplitude_spread: float = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class Prior:
         (n_primitive, 3, 3) in e and (3, 3) of a polar crystal, or None. Force constants are total
         ones in any case.
     sources
-        The samples that the prior was made of, in words.
+        The force-field samples that the prior was made of, in words.
     failures
         What force fields could not do, or did badly.
     distances
@@ -167,8 +167,8 @@ class Prior:
     ) -> Prior:
         """Build a prior around force constants of force fields.
 
-        The centre is the mean shape of the stable samples (of all, where none is stable) with
-        the stiffness of the first of them.
+        The stable samples count, or all where none is stable: their mean shape, with the
+        stiffness of the first of them, is the centre.
 
         Parameters
         ----------
@@ -187,12 +187,11 @@ class Prior:
         """
         if not samples:
             raise FcinvError(f"a prior for {basis.crystal.formula} needs a force field's samples")
+        samples = [sample for sample in samples if sample.is_stable] or samples
         parameters = np.array([basis.parameters_of(sample.force_constants) for sample in samples])
         squares = parameters @ mean_square_energy(basis)
-        stable = [place for place, sample in enumerate(samples) if sample.is_stable]
-        chosen = stable or list(range(len(samples)))
-        shapes = parameters * (squares[chosen[0]] / squares)[:, None]
-        centre = shapes[chosen].mean(axis=0)
+        shapes = parameters * (squares[0] / squares)[:, None]
+        centre = shapes.mean(axis=0)
         factor = _shape_factor(basis, centre, shapes - centre, widths)
         unranked = cls(
             basis=basis,
