@@ -57,7 +57,7 @@ class DetectorShape:
 
         Raises
         ------
-        ValueError, KeyError
+        ValueError
             A shape that is not read, or one of several, or incomplete.
         """
         found = [child for child in element if local_name(child) in _SHAPES + _OTHER_SHAPES]
@@ -69,7 +69,13 @@ class DetectorShape:
                 f"detector {element.get('name')!r} has the shape {' and '.join(names)}, which is "
                 f"not read (one of {', '.join(_SHAPES)} is)"
             )
+        needed = {"sphere": ("radius",), "cylinder": ("axis", "radius", "height")}
         parts = {local_name(child): child for child in found[0]}
+        for name in needed.get(names[0], _CORNERS):
+            if name not in parts:
+                raise ValueError(
+                    f"the {names[0]} of detector {element.get('name')!r} has no {name}"
+                )
         nothing = np.zeros((0, 3))
         if names[0] == "sphere":
             return cls(nothing, nothing, np.pi * _number(parts["radius"], "val") ** 2)

@@ -75,10 +75,9 @@ class InstrumentDefinition:
             raise FcinvError(
                 f"{source} is not valid XML ({error}); take the definition from Mantid"
             ) from error
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise FcinvError(
-                f"{source} cannot be read: {str(error).strip(chr(39))}; take the definition from "
-                "Mantid, or give detector pixels"
+                f"{source} cannot be read: {error}; give detector pixels instead"
             ) from error
         if not tree.samples:
             raise FcinvError(f"{source} has no sample position; take a complete definition")
@@ -119,6 +118,17 @@ class _Places:
         return _Places(self.positions, self.rotations @ turn)
 
 
+@dataclass(frozen=True, eq=False)
+class _Locations:
+    """Offsets (n, 3) and rotations (n, 3, 3) relative to a parent, what all of them face, and
+    the parameters that would move them."""
+
+    offsets: np.ndarray
+    rotations: np.ndarray
+    facing: ElementTree.Element | None
+    moving: set[str]
+
+
 class _Tree:
     """The types of a definition, and what was found when placing them."""
 
@@ -140,6 +150,7 @@ class _Tree:
         self.default_facing = _child(defaults, "components-are-facing")
         self.samples: list[np.ndarray] = []
         self.detectors: list[tuple[DetectorShape, _Places]] = []
+        self._groups: dict[ElementTree.Element, list[_Locations]] = {}
 
     def place(self, parent: ElementTree.Element, places: _Places, depth: int) -> None:
         """Find the leaves below ``parent``, an instance of which is at each place."""
@@ -149,19 +160,21 @@ class _Tree:
             kind = self.types.get(component.get("type", ""))
             if kind is None:
                 raise ValueError(f"there is no type {component.get('type')!r}")
-            for location in component:
-                if local_name(location) in ("location", "locations"):
-                    self._place_type(kind, location, places, depth)
+            if kind.get("is", "").lower() in ("source", "monitor"):
+                continue
+            if component not in self._groups:
+                self._groups[component] = self._grouped_locations(component)
+            for group in self._groups[component]:
+                n_detectors = len(self.detectors)
+                self._place_type(kind, self._located(group, places), depth)
+                if group.moving and len(self.detectors) > n_detectors:
+                    raise ValueError(
+                        f"the place of {kind.get('name')!r} depends on its parameters "
+                        f"{', '.join(sorted(group.moving))}"
+                    )
 
-    def _place_type(
-        self, kind: ElementTree.Element, location: ElementTree.Element, parents: _Places, depth: int
-    ) -> None:
-        """Find the leaves of a type at one ``location``, or evenly spaced ones, of each parent."""
+    def _place_type(self, kind: ElementTree.Element, places: _Places, depth: int) -> None:
         category = kind.get("is", "").lower()
-        if category in ("source", "monitor"):
-            return
-        n_detectors = len(self.detectors)
-        places = self._located(location, parents)
         if category == "samplepos":
             self.samples.extend(places.positions)
         elif category == "detector":
@@ -172,27 +185,32 @@ class _Tree:
             raise ValueError(f"type {kind.get('name')!r} is a {category}, which is not read")
         else:
             self.place(kind, places, depth + 1)
-        moving = _MOVING & {child.get("name") for child in location}
-        if moving and len(self.detectors) > n_detectors:
-            raise ValueError(
-                f"the place of {kind.get('name')!r} depends on its parameters "
-                f"{', '.join(sorted(moving))}"
-            )
 
-    def _located(self, location: ElementTree.Element, parents: _Places) -> _Places:
-        offsets, rotations = [], []
-        for element in _spelt_out(location):
-            offset, rotation = self._relative(element)
-            offsets.append(offset)
-            rotations.append(rotation)
-        if len(parents.positions) * len(offsets) > _MOST_PLACES:
+    def _grouped_locations(self, component: ElementTree.Element) -> list[_Locations]:
+        """The locations of a component, those that face alike together."""
+        alike: dict[tuple[object, ...], list[ElementTree.Element]] = {}
+        for location in component:
+            if local_name(location) in ("location", "locations"):
+                facing = _child(location, "facing")
+                what = None if facing is None else tuple(facing.items())
+                alike.setdefault((what, *sorted(_moving(location))), []).append(location)
+        groups = []
+        for locations in alike.values():
+            relative = [self._relative(x) for location in locations for x in _spelt_out(location)]
+            offsets, rotations = (np.array(values) for values in zip(*relative, strict=True))
+            facing = _child(locations[0], "facing")
+            groups.append(_Locations(offsets, rotations, facing, _moving(locations[0])))
+        return groups
+
+    def _located(self, locations: _Locations, parents: _Places) -> _Places:
+        if len(parents.positions) * len(locations.offsets) > _MOST_PLACES:
             raise ValueError(f"it has more than {_MOST_PLACES} components")
-        moved = np.einsum("nij,lj->nli", parents.rotations, np.array(offsets))
-        turned = np.einsum("nij,ljk->nlik", parents.rotations, np.array(rotations))
+        moved = np.einsum("nij,lj->nli", parents.rotations, locations.offsets)
+        turned = np.einsum("nij,ljk->nlik", parents.rotations, locations.rotations)
         places = _Places(
             (parents.positions[:, None] + moved).reshape(-1, 3), turned.reshape(-1, 3, 3)
         )
-        facing = _child(location, "facing")
+        facing = locations.facing
         if facing is None:
             facing = self.default_facing
         elif facing.get("rot"):
@@ -220,6 +238,10 @@ class _Tree:
                 )
             inner = moved if moved is not None else turned
         return offset, rotation
+
+
+def _moving(location: ElementTree.Element) -> set[str]:
+    return _MOVING & {child.get("name", "") for child in location}
 
 
 def _spelt_out(location: ElementTree.Element) -> list[ElementTree.Element]:

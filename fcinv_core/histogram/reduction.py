@@ -58,8 +58,9 @@ def reduced_energy_range(histogram: SQEHistogram) -> tuple[float, float]:
 
 def proton_charges(histogram: SQEHistogram) -> np.ndarray:
     """(n_runs,) log gd_prtn_chrg of each run, which MDNorm multiplies with; 1 without one."""
-    charges = _of_runs(histogram, lambda run: _numbers(run, "logs/gd_prtn_chrg/value"))
-    return np.array([1.0 if charge is None else charge[0] for charge in charges])
+    found = _of_runs(histogram, lambda run: _numbers(run, "logs/gd_prtn_chrg/value"))
+    charges = [1.0 if charge is None else float(charge[0]) for charge in found]
+    return np.array(charges or [1.0] * len(histogram.experiments))
 
 
 def _of_runs(histogram: SQEHistogram, read: Callable[[Any], _Value]) -> list[_Value]:
