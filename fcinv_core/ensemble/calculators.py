@@ -50,6 +50,7 @@ class ForceField:
                 f"'package.module:callable' for any ASE calculator"
             )
         self.name = name
+        self._dtype: Any = None
 
     @cached_property
     def version(self) -> str:
@@ -65,13 +66,21 @@ class ForceField:
 
     @cached_property
     def calculator(self) -> Any:
-        """The ASE calculator.
+        """The ASE calculator; ask it `at_work`.
 
         Raises
         ------
         FcinvError
             When it is not installed, lacks its weights, or cannot be loaded.
         """
+        import torch
+
+        with self.at_work():
+            calculator = self._load()
+            self._dtype = torch.get_default_dtype()
+        return calculator
+
+    def _load(self) -> Any:
         if self.name in KNOWN:
             return KNOWN[self.name].load(self.name)
         module, _, name = self.name.partition(":")
@@ -86,7 +95,7 @@ class ForceField:
         Raises
         ------
         FcinvError
-            When they are not finite.
+            When the force field fails, or they are not finite.
         """
         from ase import Atoms
 
@@ -94,22 +103,25 @@ class ForceField:
             cell.symbols, scaled_positions=cell.scaled_positions, cell=cell.cell, pbc=True
         )
         atoms.calc = self.calculator
-        forces = np.array(atoms.get_forces(), dtype=float)
+        with self.at_work():
+            forces = np.array(atoms.get_forces(), dtype=float)
         if not np.all(np.isfinite(forces)):
             raise FcinvError(f"{self.name} gives forces that are not finite")
         return forces - forces.mean(axis=0)
 
     @contextlib.contextmanager
-    def at_work(self, formula: str) -> Iterator[None]:
+    def at_work(self) -> Iterator[None]:
         """Nothing printed or warned, one thread, and every failure as FcinvError.
 
-        Threads and floating-point type of torch are afterwards what they were: force fields
-        change them.
+        torch's default type of numbers is the one that the force field set when it was loaded;
+        afterwards it and the number of threads are what they were.
         """
         import torch
 
         threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
         torch.set_num_threads(1)
+        if self._dtype is not None:
+            torch.set_default_dtype(self._dtype)
         try:
             with (
                 warnings.catch_warnings(),
@@ -121,9 +133,7 @@ class ForceField:
         except FcinvError:
             raise
         except Exception as error:  # force fields raise whatever their libraries do
-            raise FcinvError(
-                f"{self.name} fails on {formula} ({type(error).__name__}: {error})"
-            ) from error
+            raise FcinvError(f"{self.name} fails ({type(error).__name__}: {error})") from error
         finally:
             torch.set_num_threads(threads)
             torch.set_default_dtype(dtype)

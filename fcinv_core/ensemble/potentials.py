@@ -141,8 +141,7 @@ class CrystalOfForceField:
         kept = force_constant_cache.load(name, self.crystal)
         if kept is not None:
             return kept
-        with self.force_field.at_work(self.crystal.formula):
-            computed = self._compute(recipe, progress or (lambda stage, fraction: None))
+        computed = self._compute(recipe, progress or (lambda stage, fraction: None))
         force_constant_cache.keep(name, computed)
         return computed
 

@@ -27,7 +27,8 @@ def relaxed_cell(crystal: Crystal, force_field: ForceField) -> np.ndarray:
     from ase.filters import FrechetCellFilter
 
     atoms = _symmetric_atoms(crystal, force_field)
-    _minimise(FrechetCellFilter(atoms), f"no stable cell of {crystal.formula}")
+    with force_field.at_work():
+        _minimise(FrechetCellFilter(atoms), f"no stable cell of {crystal.formula}")
     # Rounded to what files keep, so that later steps do not depend on where it came from.
     return np.round(atoms.cell.array, 10)
 
@@ -41,7 +42,8 @@ def relaxed_positions(crystal: Crystal, force_field: ForceField) -> np.ndarray:
         When there are none within `MOST_STEPS` steps.
     """
     atoms = _symmetric_atoms(crystal, force_field)
-    _minimise(atoms, f"no stable positions in the cell of {crystal.formula}")
+    with force_field.at_work():
+        _minimise(atoms, f"no stable positions in the cell of {crystal.formula}")
     return atoms.get_scaled_positions(wrap=False)
 
 

@@ -114,19 +114,21 @@ def differences(some, others):
     )
 
 
-def test_progress_runs_from_0_to_1(copper, tmp_path, monkeypatch):
+def test_progress_runs_from_0_to_1_and_may_print(copper, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("FCINV_CACHE", str(tmp_path))
     heard = []
-    recipes = (RELAXED_CELL, Recipe(volume=1.02))
-    force_field_samples(
-        copper,
-        [EMT_NAME],
-        recipes=recipes,
-        progress=lambda stage, done: heard.append((done, stage)),
-    )
+
+    def hear(stage, done):
+        heard.append((done, stage))
+        print(stage)
+
+    recipes = (RELAXED_CELL, Recipe(volume=1.02), Recipe(is_random=True))
+    force_field_samples(copper, [EMT_NAME], recipes=recipes, progress=hear)
+    out, err = capfd.readouterr()
+    assert out.splitlines() == [stage for _, stage in heard] and err == ""
     fractions = [done for done, _ in heard]
     assert fractions == sorted(fractions) and (fractions[0], fractions[-1]) == (0, 1)
-    assert any("volume +2 %" in stage for done, stage in heard if done > 0.5)
+    assert any("volume +2 %" in stage for done, stage in heard if 1 / 3 < done < 2 / 3)
 
 
 def bcc_copper():
@@ -173,7 +175,7 @@ def test_one_failure_does_not_stop_the_rest(copper, poor):
         *((EMT_NAME, recipe.kind) for recipe in recipes),
     ]
     wide, dense = result.failures
-    assert wide == (f"{poor}, volume +5 %: {poor} fails on Cu (ValueError: atoms too far apart)")
+    assert wide == (f"{poor}, volume +5 %: {poor} fails (ValueError: atoms too far apart)")
     assert dense.startswith(f"{poor}, volume -5 %: ")
 
 
