@@ -179,3 +179,20 @@ class FourierSum:
         dtype = dtype or self.dtype
         phase = 2 * torch.pi * (q_points.to(self.device, torch.float64) @ self._translations.T)
         return phase.cos().to(dtype), phase.sin().to(dtype)
+
+    def wave_slopes(
+        self, waves: tuple[torch.Tensor, torch.Tensor], vectors: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Derivatives of `waves` along vectors in q, (n_q, n, n_translations) each.
+
+        Parameters
+        ----------
+        waves
+            At n_q points.
+        vectors
+            (n, 3) in reciprocal coordinates of the primitive cell.
+        """
+        cosines, sines = waves
+        along = 2 * torch.pi * (vectors.to(self.device, torch.float64) @ self._translations.T)
+        along = along.to(cosines.dtype)
+        return -sines[:, None] * along, cosines[:, None] * along

@@ -91,7 +91,7 @@ class _Spectra(torch.autograd.Function):
             for samples in plan.samples(block, bytes_per_sample):
                 amplitudes = mode_amplitudes(plan, samples, tensors[sets], modes.eigenvectors)
                 strength = amplitudes.abs().square()
-                result[sets, samples.rows] = _weighted_sums(
+                result[sets, samples.rows] = weighted_sums(
                     strength, plan.weights, samples.index, dense
                 )
 
@@ -134,7 +134,7 @@ def mode_amplitudes(
     return (vectors[..., None, :] @ chosen)[..., 0, :]
 
 
-def _weighted_sums(
+def weighted_sums(
     strength: torch.Tensor, weights: torch.Tensor, index: torch.Tensor, dense: torch.Tensor
 ) -> torch.Tensor:
     """Σ over samples and modes of strength · weight · line: (n_sets, n_rows, n_energy).

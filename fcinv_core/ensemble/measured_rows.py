@@ -1,0 +1,155 @@
+"""Q bins of a planned measurement, ready to be simulated for many force constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fcinv_core.ensemble.random_measurement import RandomMeasurement, peak_intensity, widened
+from fcinv_core.scattering.conditions import bins_in_crystal
+from fcinv_core.scattering.irreducible import IrreducibleQ
+from fcinv_core.scattering.kernel import ModeKernel
+from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
+from fcinv_core.scattering.resolution import EnergyResolution
+from fcinv_core.scattering.sloping_bands import SlopingBands, bin_rotations
+
+if TYPE_CHECKING:
+    from fcinv_core.crystal import ForceConstants
+
+MOST_WAVE_VECTORS = 224
+"""Diagonalisations for each set of force constants aimed at: Q bins are chosen so that they share
+wave vectors."""
+
+SAMPLING_OVER_COUNTING = 0.2
+"""Largest rms error of a bin's average over the standard deviation of its counts, with
+`PEAK_COUNTS` in strong peaks and a background of `BACKGROUND` of them."""
+
+PEAK_COUNTS = 300.0
+BACKGROUND = 0.02
+
+MOST_PARTS = 36
+"""Bins are cut into no more parts."""
+
+BRAGG_DISTANCE = 0.35
+"""1/Å: bins whose centre is closer to a Bragg point do not decide on the number of parts:
+intensities diverge there, and the elastic line covers them."""
+
+_PROBES = 48
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRows:
+    """The Q bins of a measurement that see something.
+
+    Attributes
+    ----------
+    q_points
+        (n_q, 3) hkl of the centres.
+    hkl_bin_vectors
+        (3, 3) columns span a bin, hkl.
+    centres, bin_vectors
+        The same in reciprocal coordinates of the primitive cell.
+    edges
+        (n_energy + 1,) meV.
+    exposure
+        (n_q, n_energy) relative; 0 where nothing is seen.
+    stated_resolution
+        As the spectrometer's description has it.
+    incident_energy
+        meV.
+    parts
+        Into how many a bin is cut along its edges.
+    wave_vector
+        (n_q,) number of the wave vector, up to symmetry, on which a bin is centred.
+    """
+
+    q_points: np.ndarray
+    hkl_bin_vectors: np.ndarray
+    centres: np.ndarray
+    bin_vectors: np.ndarray
+    edges: np.ndarray
+    exposure: np.ndarray
+    stated_resolution: EnergyResolution
+    incident_energy: float
+    parts: tuple[int, int, int]
+    wave_vector: np.ndarray
+
+    @classmethod
+    def of(cls, measurement: RandomMeasurement, reference: ForceConstants) -> MeasuredRows:
+        """Take a measurement apart; ``reference`` decides on the number of parts."""
+        template = measurement.template
+        centres, bin_vectors, edges = bins_in_crystal(template, reference.crystal)
+        exposure = np.nan_to_num(template.spectra(measurement.exposure))
+        seen = exposure.any(axis=1)
+        rotations = bin_rotations(bin_vectors, reference.crystal.point_group_rotations)
+        return cls(
+            q_points=template.q_bin_centres()[seen],
+            hkl_bin_vectors=template.q_bin_edges_matrix(),
+            centres=centres[seen],
+            bin_vectors=bin_vectors,
+            edges=edges,
+            exposure=exposure[seen] / np.median(exposure[exposure > 0]),
+            stated_resolution=widened(measurement.resolution, 1 / measurement.width_excess),
+            incident_energy=measurement.incident_energy,
+            parts=_parts_needed(measurement, reference, centres[seen], exposure[seen]),
+            wave_vector=IrreducibleQ.from_points(centres[seen], rotations).index,
+        )
+
+    def choose(self, n_q: int, random: np.random.Generator) -> np.ndarray:
+        """Indices of ``n_q`` bins, or of all if there are no more, in increasing order.
+
+        They are those of some wave vectors drawn at random, as many as `MOST_WAVE_VECTORS` allows
+        or more if those have too few bins.
+        """
+        rank = random.permutation(int(self.wave_vector.max()) + 1)[self.wave_vector]
+        allowed = np.count_nonzero(rank < max(1, MOST_WAVE_VECTORS // int(np.prod(self.parts))))
+        order = np.lexsort((random.random(len(rank)), rank))
+        return np.sort(random.permutation(order[: max(allowed, n_q)])[:n_q])
+
+
+def _parts_needed(
+    measurement: RandomMeasurement,
+    reference: ForceConstants,
+    centres: np.ndarray,
+    exposure: np.ndarray,
+) -> tuple[int, int, int]:
+    """Along the edges of a bin, so that cutting any of them in two again changes little."""
+    crystal = reference.crystal
+    dynamics = LatticeDynamics(crystal, dtype=torch.float32)
+    polar = dynamics.polar_part_of(reference)
+    real_space = dynamics.real_space(torch.tensor(reference.values)[None], polar)
+    tensors = dynamics.tensors(real_space, measurement.temperature, polar)
+    _, bin_vectors, edges = bins_in_crystal(measurement.template, crystal)
+    kernel = ModeKernel(torch.from_numpy(edges), measurement.temperature, measurement.resolution)
+    offsets = (centres - np.rint(centres)) @ crystal.reciprocal_lattice
+    far = np.flatnonzero(np.linalg.norm(offsets, axis=1) > BRAGG_DISTANCE)
+    candidates = far if len(far) else np.arange(len(centres))
+    random = np.random.default_rng(0)
+    probes = random.choice(candidates, min(_PROBES, len(candidates)), replace=False)
+    covered = torch.from_numpy(exposure[probes] > 0)
+
+    def spectra(parts: tuple[int, int, int]) -> torch.Tensor:
+        bands = SlopingBands(
+            crystal, centres[probes], bin_vectors, parts, kernel, dynamics.fourier, polar
+        )
+        return bands.spectra(real_space, tensors)[0] * covered
+
+    parts = (1, 1, 1)
+    while True:
+        base = spectra(parts)
+        strength = peak_intensity(base)
+        noise = ((base + BACKGROUND * strength) * strength / PEAK_COUNTS).sqrt()
+        errors = {}
+        for edge in range(3):
+            finer = list(parts)
+            finer[edge] *= 2
+            if np.prod(finer) <= MOST_PARTS:
+                found = (finer[0], finer[1], finer[2])
+                change = ((spectra(found) - base) / noise)[covered]
+                errors[found] = float(change.square().mean().sqrt())
+        if not errors or max(errors.values()) <= SAMPLING_OVER_COUNTING:
+            return parts
+        parts = max(errors, key=lambda found: errors[found])
