@@ -33,7 +33,7 @@ _CROSSINGS = 2**17
 _SHORTEST_SEGMENT = 1e-10
 """meV; MDNorm leaves out shorter ones."""
 
-_ROUNDING = 1e-6
+_ROUNDING = 1e-10
 """Bins: a curve in a bin plane counts in the upper bin, whichever side rounding puts it on.
 Mantid has coordinates in float32, where it lies in the plane."""
 
@@ -201,12 +201,13 @@ class _Trajectories:
         inside = self.between(grid.wave_numbers[0], grid.wave_numbers[-1])
         # Thin slices first: little is left for the other axes.
         for i in np.argsort([axis.edges[-1] - axis.edges[0] for axis in grid.momentum]):
-            edges = grid.momentum[i].edges
+            axis = grid.momentum[i]
+            low, high = axis.edges[[0, -1]] - _ROUNDING * axis.width
             # A curve that stays at one x divides by 0: infinities of two signs if x is inside.
             with np.errstate(divide="ignore", invalid="ignore"):
-                first = (inside.origins[i] - edges[0]) / inside.slopes[i]
-                last = (inside.origins[i] - edges[-1]) / inside.slopes[i]
-            inside = inside.between(np.fmin(first, last), np.fmax(first, last))
+                first = (inside.origins[i] - low) / inside.slopes[i]
+                last = (inside.origins[i] - high) / inside.slopes[i]
+            inside = inside.between(np.minimum(first, last), np.maximum(first, last))
         return inside
 
 

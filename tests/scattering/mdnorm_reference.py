@@ -4,8 +4,8 @@ It also knows the error of the development version 3.13.20190128, which wrote th
 a trajectory crosses the border of an energy bin, that version took hkl as if the incident wave
 number were 1 1/Å. Such a point is left out when it lies outside of the histogram (so that the
 neighbouring segment runs on through several energy bins and counts in the one of its middle), and
-otherwise drags the middle of its segments away from the trajectory. Releases of Mantid, from 4.0
-on, multiply with the incident wave number.
+otherwise drags the middle of its segments away from the trajectory. Later versions multiply with
+the incident wave number.
 """
 
 from __future__ import annotations

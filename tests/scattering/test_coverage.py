@@ -202,7 +202,8 @@ def test_crystallography_convention_turns_q_round():
     expected = exposure(grid(SOMEWHERE), *arguments)
     reversed_edges = [-np.asarray(edges)[::-1] for edges in SOMEWHERE[:3]]
     other = replace(grid([*reversed_edges, SOMEWHERE[3]]), q_convention="Crystallography")
-    np.testing.assert_allclose(exposure(other, *arguments)[::-1, ::-1, ::-1], expected, rtol=1e-9)
+    found = exposure(other, *arguments)[::-1, ::-1, ::-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-8)
 
 
 def test_axes_in_q_sample_do_not_depend_on_the_lattice():
@@ -246,6 +247,16 @@ def test_curves_that_stay_in_a_plane_count_above_it():
     found = exposure(grid(edges, ub=ub), pixels, 80.0, rotations, (-10.0, 76.0)).ravel()
     assert np.isnan(found[0])
     assert found[1] == pytest.approx(50 * 33 * 86)
+    for only, expected in (([-1.0, 0.0], np.nan), ([0.0, 1.0], 50 * 33 * 86)):
+        histogram = grid([*edges[:2], only, edges[3]], ub=ub)
+        found = exposure(histogram, pixels, 80.0, rotations, (-10.0, 76.0))
+        assert found.item() == pytest.approx(expected, nan_ok=True)
+
+
+def test_nothing_to_see_with():
+    nobody = bank().masked(np.zeros(40, bool))
+    found = exposure(grid(SOMEWHERE), nobody, INCIDENT_ENERGY, turned(0), ENERGY_RANGE)
+    assert np.isnan(found).all()
 
 
 # ------------------------------------------------------------------------- refusals
