@@ -33,7 +33,7 @@ _CROSSINGS = 2**17
 _SHORTEST_SEGMENT = 1e-10
 """meV; MDNorm leaves out shorter ones."""
 
-_ROUNDING = 1e-10
+_ROUNDING = 1e-12
 """Bins: a curve in a bin plane counts in the upper bin, whichever side rounding puts it on.
 Mantid has coordinates in float32, where it lies in the plane."""
 
