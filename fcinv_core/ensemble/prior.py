@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ import torch
 
 from fcinv_core.crystal import ForceConstantBasis, ForceConstants
 from fcinv_core.ensemble.prior_position import PriorPosition, position
+from fcinv_core.ensemble.prior_widths import PriorWidths, mean_square_energy, shape_factor
 from fcinv_core.ensemble.samples import force_field_samples
 from fcinv_core.ensemble.stability import EnergyExtremes
 from fcinv_core.errors import FcinvError
@@ -32,54 +33,23 @@ from fcinv_core.errors import FcinvError
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
     from fcinv_core.ensemble.potentials import Progress
-    from fcinv_core.ensemble.samples import ForceFieldSample
+    from fcinv_core.ensemble.prior_widths import PriorWidths, mean_square_energy, shape_factor
+from fcinv_core.ensemble.samples import ForceFieldSample
 
 DRAWS_AT_ONCE = 256
 """Fixed, so that a longer sample of the same seed begins with a shorter one."""
 
-LEAST_ACCEPTED = 0.01
-"""Share of draws below which a prior is refused: nearly all that it holds is unstable."""
+ENOUGH_STABLE = 0.05
+"""Share of shapes that must be stable; the scatter of shapes is narrowed until they are."""
+
+NARROWING = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.09, 0.06, 0.04)
+"""Factors on the scatter of shapes that are tried."""
 
 KEPT_DISTANCES = 2000
 """Draws whose distances from the centre are kept, for ranks."""
 
 RANK_SEED = 20_021
 """Of those draws."""
-
-
-@dataclass(frozen=True)
-class PriorWidths:
-    """How far from a force field the truth may lie; dimensionless but for the lengths.
-
-    The defaults are set by how far CHGNet is from force constants of density functional theory
-    and of neutron experiments in Si, Ge, MgO, NaCl, Al and Cu; the documentation tells how they
-    fare in crystals that had no part in it.
-
-    Attributes
-    ----------
-    stiffness_median
-        Factor on the force field's force constants: universal ones are too soft.
-    stiffness_spread
-        Standard deviation of its logarithm; 0.6 is 1.35 in frequencies.
-    shell
-        Relative standard deviation of a common factor on the force constants of a shell.
-    scatter
-        Standard deviation of a nearest-neighbour force constant, over the largest of them.
-    decay
-        Å over which the scatter falls by e.
-    floor
-        Scatter at long range, over the largest nearest-neighbour force constant.
-    amplitude_spread
-        Standard deviation τ of the logarithm of the common amplitude u.
-    """
-
-    stiffness_median: float = 1.6
-    stiffness_spread: float = 0.6
-    shell: float = 0.3
-    scatter: float = 0.1
-    decay: float = 2.0
-    floor: float = 0.013
-    amplitude_spread: float = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +75,7 @@ class Prior:
     sources
         The force-field samples that the prior was made of, in words.
     failures
-        What force fields could not do, or did badly.
+        What force fields could not do, or did badly, and whether the prior had to be narrowed.
     distances
         Distances (squared) of `KEPT_DISTANCES` draws from the centre, ascending.
     """
@@ -129,6 +99,8 @@ class Prior:
         *,
         cutoff: float | None = None,
         widths: PriorWidths = PriorWidths(),
+        born_charges: np.ndarray | None = None,
+        dielectric: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> Prior:
         """Ask force fields, and build a prior around what they say.
@@ -141,6 +113,9 @@ class Prior:
             Names of force fields; see `force_field_samples`.
         cutoff
             Å: range of the force constants; by default whatever the supercell holds.
+        born_charges, dielectric
+            (n_primitive, 3, 3) in e and (3, 3) of a polar crystal: draws are judged with their
+            dipole part.
         progress
             Called with a few words and the fraction done.
 
@@ -151,7 +126,14 @@ class Prior:
         """
         found = force_field_samples(crystal, potentials, progress=progress)
         basis = ForceConstantBasis.from_crystal(crystal, cutoff)
-        return cls.from_samples(basis, found.samples, widths=widths, failures=found.failures)
+        return cls.from_samples(
+            basis,
+            found.samples,
+            widths=widths,
+            born_charges=born_charges,
+            dielectric=dielectric,
+            failures=found.failures,
+        )
 
     @classmethod
     def from_samples(
@@ -178,7 +160,7 @@ class Prior:
             Lowest and highest energy that the top of a draw's spectrum may have, relative to
             that of the centre.
         born_charges, dielectric
-            Of a polar crystal: draws are judged with their dipole part.
+            As for `from_crystal`.
 
         Raises
         ------
@@ -192,26 +174,44 @@ class Prior:
         squares = parameters @ mean_square_energy(basis)
         shapes = parameters * (squares[0] / squares)[:, None]
         centre = shapes.mean(axis=0)
-        factor = _shape_factor(basis, centre, shapes - centre, widths)
-        unranked = cls(
+        prior = cls(
             basis=basis,
             centre=centre,
-            factor=factor,
+            factor=shape_factor(basis, centre, shapes - centre, widths),
             widths=widths,
             energy_range=(0.0, math.inf),
             born_charges=born_charges,
             dielectric=dielectric,
             sources=tuple(f"{sample.potential}, {sample.kind}" for sample in samples),
             failures=tuple(failures),
+        )._narrowed_until_stable()
+        _, highest = prior.extremes(torch.from_numpy(centre)[None])
+        low, high = energy_factors
+        prior = replace(prior, energy_range=(low * float(highest[0]), high * float(highest[0])))
+        draws = prior.sample(KEPT_DISTANCES, RANK_SEED).numpy()
+        return replace(prior, distances=np.sort(prior.squared_distances(draws).sum(axis=1)))
+
+    def _narrowed_until_stable(self) -> Prior:
+        """With shapes as widely scattered as leaves enough of them stable."""
+        for factor in NARROWING:
+            narrowed = replace(self, factor=factor * self.factor)
+            generator = torch.Generator().manual_seed(RANK_SEED)
+            lowest, _ = narrowed.extremes(narrowed.shapes(2 * DRAWS_AT_ONCE, generator))
+            if (lowest > 0).double().mean() >= ENOUGH_STABLE:
+                break
+        else:
+            raise FcinvError(
+                f"hardly any force constants near those of the force field hold "
+                f"{self.crystal.formula} together ({'; '.join(self.failures) or 'it does itself'})"
+                ": use another force field, or give Born charges if the crystal is polar"
+            )
+        if factor == 1.0:
+            return narrowed
+        warning = (
+            f"most force constants as far from the force field as usual are unstable: the prior "
+            f"is narrowed to {factor:.0%} of its width and may exclude the truth"
         )
-        _, highest = unranked.extremes(torch.from_numpy(centre)[None])
-        top = float(highest[0])
-        content = {name: getattr(unranked, name) for name in unranked.__dataclass_fields__}
-        content["energy_range"] = (energy_factors[0] * top, energy_factors[1] * top)
-        ranged = cls(**content)
-        draws = ranged.sample(KEPT_DISTANCES, RANK_SEED).numpy()
-        content["distances"] = np.sort(ranged.squared_distances(draws).sum(axis=1))
-        return cls(**content)
+        return replace(narrowed, failures=(*self.failures, warning))
 
     @property
     def crystal(self) -> Crystal:
@@ -242,41 +242,28 @@ class Prior:
         Returns
         -------
         (n, n_parameters) in eV/Å², float64.
-
-        Raises
-        ------
-        FcinvError
-            When nearly all draws are rejected.
         """
         generator = torch.Generator(device).manual_seed(seed)
-        centre, factor = (
-            torch.as_tensor(array, device=device) for array in (self.centre, self.factor)
-        )
-        kept, n_kept, n_drawn = [], 0, 0
+        kept, n_kept = [torch.empty(0, len(self.centre), device=device, dtype=torch.float64)], 0
+        bottom, top = (0.0, math.inf) if fixed_stiffness else self.energy_range
         while n_kept < n:
-
-            def normal(*shape: int) -> torch.Tensor:
-                return torch.randn(*shape, generator=generator, device=device, dtype=torch.float64)
-
-            spread = self.widths.amplitude_spread
-            amplitude = torch.exp(spread * normal(DRAWS_AT_ONCE, 1) - spread**2)
-            shapes = centre + amplitude * (normal(DRAWS_AT_ONCE, factor.shape[1]) @ factor.T)
-            stiffness = self.widths.stiffness_spread * normal(DRAWS_AT_ONCE, 1)
+            drawn = self.shapes(DRAWS_AT_ONCE, generator)
+            logarithm = self.widths.stiffness_spread * _normal(generator, DRAWS_AT_ONCE, 1)
             if not fixed_stiffness:
-                shapes = self.widths.stiffness_median * torch.exp(stiffness) * shapes
-            lowest, highest = self.extremes(shapes)
-            bottom, top = (0.0, math.inf) if fixed_stiffness else self.energy_range
-            good = shapes[(lowest > 0) & (highest >= bottom) & (highest <= top)]
-            kept.append(good)
-            n_kept += len(good)
-            n_drawn += DRAWS_AT_ONCE
-            if n_drawn >= 20 * DRAWS_AT_ONCE and n_kept < LEAST_ACCEPTED * n_drawn:
-                raise FcinvError(
-                    f"only {n_kept} of {n_drawn} draws from the prior of {self.crystal.formula} "
-                    "are stable: its force field is unstable (see the failures of the prior); "
-                    "use another one, or narrower widths"
-                )
+                drawn = self.widths.stiffness_median * torch.exp(logarithm) * drawn
+            lowest, highest = self.extremes(drawn)
+            kept.append(drawn[(lowest > 0) & (highest >= bottom) & (highest <= top)])
+            n_kept += len(kept[-1])
         return torch.cat(kept)[:n]
+
+    def shapes(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Draws p₀ + u δ, unstable ones included: (n, n_parameters) in eV/Å²."""
+        centre, factor = (
+            torch.as_tensor(array, device=generator.device) for array in (self.centre, self.factor)
+        )
+        spread = self.widths.amplitude_spread
+        amplitude = torch.exp(spread * _normal(generator, n, 1) - spread**2)
+        return centre + amplitude * (_normal(generator, n, factor.shape[1]) @ factor.T)
 
     def values(self, parameters: torch.Tensor) -> torch.Tensor:
         """Total compact force constants of parameters (n, n_parameters), both in eV/Å².
@@ -385,36 +372,5 @@ class Prior:
         }
 
 
-def mean_square_energy(basis: ForceConstantBasis) -> np.ndarray:
-    """(n_parameters,): its product with parameters is Σ_κ tr Φ(κ0, κ0) / m_κ in eV/Å²/u.
-
-    That is the trace of D(q), the sum of the squared energies, averaged over all q.
-    """
-    crystal = basis.crystal
-    blocks = basis.map.reshape(crystal.n_primitive, crystal.n_supercell, 3, 3, -1)
-    total = np.zeros(basis.n_parameters)
-    for atom, place in enumerate(crystal.primitive_to_supercell):
-        on_site = np.trace(blocks[atom, place], axis1=0, axis2=1)
-        total += on_site / crystal.primitive_masses[atom]
-    return total
-
-
-def _shape_factor(
-    basis: ForceConstantBasis, centre: np.ndarray, offsets: np.ndarray, widths: PriorWidths
-) -> np.ndarray:
-    """Factor of the covariance of shapes, of full rank on those of equal stiffness."""
-    distances = basis.distances
-    nearest = distances[distances > 0].min()
-    largest = np.abs(centre[np.isclose(distances, nearest, rtol=1e-3)]).max()
-    decay = np.exp(-np.maximum(distances - nearest, 0.0) / widths.decay)
-    scatter = largest * (widths.scatter * decay + widths.floor)
-    shells = [
-        widths.shell * np.where(basis.shell_index == number, centre, 0.0)
-        for number in np.unique(basis.shell_index[basis.shell_index >= 0])
-    ]
-    among_samples = offsets / math.sqrt(max(len(offsets) - 1, 1))
-    columns = np.vstack([np.diag(scatter), *shells, among_samples]).T
-    squares = mean_square_energy(basis)
-    columns = columns - np.outer(centre, squares @ columns) / (squares @ centre)
-    vectors, lengths, _ = np.linalg.svd(columns / scatter[:, None], full_matrices=False)
-    return scatter[:, None] * (vectors * lengths)[:, : basis.n_parameters - 1]
+def _normal(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=generator, device=generator.device, dtype=torch.float64)
