@@ -1,4 +1,4 @@
-"""MDNorm's algorithm for direct geometry, step by step as Mantid has it, without any shortcut.
+"""MDNorm's algorithm for direct geometry, step by step as Mantid has it.
 
 It also knows the error of the development version 3.13.20190128, which wrote the test data: where
 a trajectory crosses the border of an energy bin, that version took hkl as if the incident wave
@@ -31,6 +31,7 @@ def mdnorm(
     for rotation in rotations:
         to_hkl = np.linalg.inv(2 * np.pi * rotation @ histogram.ub @ histogram.hkl_matrix)
         q_in, q_out = to_hkl[:, 2], directions @ to_hkl.T
+        q_out = q_out[_near(edges, q_in, q_out, (1.0, ki), (kf_min, kf_max))]
         points, inside = _crossings(
             edges, q_in, q_out, ki, kf_min, kf_max, incident_energy, error_of_2019
         )
@@ -54,6 +55,13 @@ def mdnorm(
         within = ((index >= 0) & (index.T < result.shape).T).all(axis=0)
         np.add.at(result, tuple(index[:, within]), delta[real][within])
     return np.moveaxis(result, range(4), np.argsort(np.argsort(places)))
+
+
+def _near(edges, q_in, q_out, initial, final):
+    """Pixels none of whose points, right or wrong, can be inside of the histogram are left out."""
+    corners = np.array([q_in * ki - q_out * kf for ki in initial for kf in final])
+    low, high = np.array([(e[0], e[-1]) for e in edges[:3]]).T
+    return ((corners.max(0) >= low) & (corners.min(0) <= high)).all(axis=1)
 
 
 def _crossings(edges, q_in, q_out, ki, kf_min, kf_max, incident_energy, error_of_2019):
