@@ -37,10 +37,10 @@ ATTEMPTS = 50
 FEWEST_Q, FEWEST_BINS = 8, 100
 """Q bins and bins that a cut must see."""
 
-_TRAJECTORIES = 150_000
+_TRAJECTORIES = 400_000
 """Pixels times runs aimed at: pixels are as fine as that allows."""
 
-_SPACINGS = (0.5, 2.0)
+_SPACINGS = (0.5, 1.2)
 """Degrees between pixels, at least and at most."""
 
 _PROBES = 64
@@ -108,7 +108,7 @@ class MeasurementRanges:
     temperature: Range = (5.0, 900.0)
     width_excess: Range = (0.95, 1.25)
     n_orientations: Range = (1, 100)
-    orientation_step: Range = (0.25, 4.0)
+    orientation_step: Range = (0.5, 4.0)
     kinds: tuple[str, ...] = KINDS
     q_step: Range = (0.03, 0.12)
     thickness: Range = (0.05, 0.4)

@@ -1,0 +1,113 @@
+"""Random measurements: what is drawn, and what a file of one says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fcinv_core import SQEHistogram
+from fcinv_core.ensemble.cuts import KINDS, SCANNED
+from fcinv_core.ensemble.random_measurement import (
+    MeasurementRanges,
+    RandomMeasurement,
+    random_measurements,
+)
+from fcinv_core.errors import FcinvError
+from fcinv_core.inversion.preparation import PreparedHistogram
+from fcinv_core.units import NEUTRON_ENERGY_PER_K2
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def measurement(request, germanium, quick_ranges):
+    return RandomMeasurement.draw(germanium, replace(quick_ranges, kinds=(request.param,)), seed=5)
+
+
+def test_shape_and_conditions_are_as_asked(measurement, quick_ranges, germanium):
+    histogram = measurement.template
+    binned = [histogram.shape[i] > 1 for i in histogram.momentum_axes]
+    assert sum(binned) == SCANNED[measurement.kind]
+    assert (histogram.shape[histogram.energy_axis] == 1) == (measurement.kind == "map")
+    low, high = quick_ranges.temperature
+    assert low <= measurement.temperature == histogram.temperature <= high
+    top = germanium.frequencies(np.indices((4, 4, 4)).reshape(3, -1).T / 4).max()
+    low, high = quick_ranges.top_energy_over_incident
+    assert low <= top / measurement.incident_energy <= high
+    assert 3 <= histogram.orientations <= 8
+    assert measurement.stated_fwhm * measurement.width_excess == pytest.approx(
+        measurement.resolution.elastic_fwhm
+    )
+
+
+def test_neutrons_can_get_there(measurement):
+    """Every bin that is seen touches the kinematic range: |ki - kf| <= Q <= ki + kf."""
+    histogram = measurement.template
+    centres = histogram.q_bin_centres()
+    q = 2 * np.pi * np.linalg.norm(centres @ histogram.ub.T, axis=1)
+    half_diagonal = np.abs(2 * np.pi * histogram.ub @ histogram.q_bin_edges_matrix()).sum() / 2
+    edges = histogram.axes[histogram.energy_axis].edges
+    incident = measurement.incident_energy
+    initial = np.sqrt(incident / NEUTRON_ENERGY_PER_K2)
+    final = np.sqrt(np.clip(incident - edges, 0, None) / NEUTRON_ENERGY_PER_K2)
+    lowest = np.minimum(np.abs(initial - final[:-1]), np.abs(initial - final[1:]))
+    highest = initial + np.maximum(final[:-1], final[1:])
+    possible = (q[:, None] + half_diagonal >= lowest) & (q[:, None] - half_diagonal <= highest)
+    seen = histogram.spectra(np.isfinite(measurement.exposure))
+    assert seen.any() and not seen.all()
+    assert not (seen & ~possible).any()
+
+
+def test_a_file_of_it_can_be_inverted(measurement, germanium, tmp_path):
+    """It says all that the inversion needs; counts and exposure come back from it."""
+    simulated = measurement.simulate(germanium, seed=1)
+    simulated.save(tmp_path / "random.nxs")
+    loaded = SQEHistogram.load(tmp_path / "random.nxs")
+    assert loaded.temperature == pytest.approx(measurement.temperature)
+    assert loaded.incident_energy == pytest.approx(measurement.incident_energy)
+    assert loaded.orientations == measurement.template.orientations
+    np.testing.assert_allclose(loaded.ub, measurement.template.ub)
+    np.testing.assert_allclose(loaded.hkl_matrix, measurement.template.hkl_matrix, atol=1e-9)
+    counted = simulated.num_events > 0
+    np.testing.assert_allclose(loaded.exposure()[counted], measurement.exposure[counted])
+    prepared = PreparedHistogram.from_histogram(loaded, germanium.crystal)
+    assert prepared.counts.sum() > 0
+
+
+def test_peaks_have_the_counts_asked_for(germanium, quick_ranges):
+    """Counts of strong peaks in bins of median exposure, within the variation of both."""
+    ranges = replace(quick_ranges, peak_counts=(1000, 1000), kinds=("slab",), temperature=(20, 30))
+    ranges = replace(ranges, flat_background=(1e-6, 1e-6), elastic_tail=(1e-6, 1e-6))
+    for seed in range(3):
+        simulated = RandomMeasurement.draw(germanium, ranges, seed).simulate(germanium)
+        highest = np.nanmax(simulated.spectra(simulated.num_events), axis=1)
+        typical = np.quantile(highest[highest > 0], 0.9)
+        assert 200 < typical < 5000
+
+
+def test_seeds(germanium, quick_ranges):
+    first, again, other = (
+        RandomMeasurement.draw(germanium, quick_ranges, seed) for seed in (11, 11, 12)
+    )
+    assert first.template.shape == again.template.shape
+    np.testing.assert_array_equal(first.exposure, again.exposure)
+    assert (first.temperature, first.scale) == (again.temperature, again.scale)
+    assert first.temperature != other.temperature
+    one, two = first.simulate(germanium, seed=1), again.simulate(germanium, seed=1)
+    np.testing.assert_array_equal(one.signal, two.signal)
+
+
+def test_pools_are_diverse(germanium_pool):
+    assert len({m.temperature for m in germanium_pool}) == len(germanium_pool)
+    assert {m.template.shape[-1] for m in germanium_pool} == {64}
+    assert "map" not in {m.kind for m in germanium_pool}
+
+
+def test_impossible_ranges_are_refused(germanium):
+    with pytest.raises(FcinvError, match="kinds"):
+        MeasurementRanges(kinds=("powder",))
+    impossible = MeasurementRanges(spectrometers=("CNCS",), top_energy_over_incident=(0.1, 0.2))
+    with pytest.raises(FcinvError, match="no spectrometer"):
+        RandomMeasurement.draw(germanium, impossible)
+    with pytest.raises(FcinvError, match="no spectrometer"):
+        random_measurements(germanium, 1, impossible)
