@@ -23,7 +23,7 @@ from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
-    from phonopy.structure.cells import Primitive
+    from phonopy.structure.cells import Primitive, Supercell
 
 SMALLEST_SUPERCELL = 10.0
 """Å: a default supercell is at least this long along each axis."""
@@ -224,6 +224,11 @@ class Crystal:
     def primitive(self) -> Primitive:
         """The primitive cell as phonopy's object."""
         return self._cells.primitive
+
+    @property
+    def supercell(self) -> Supercell:
+        """Phonopy's supercell."""
+        return self._cells.supercell
 
     @property
     def primitive_lattice(self) -> np.ndarray:

@@ -261,9 +261,27 @@ class ForceConstants:
         points = np.atleast_2d(np.array(q_points, dtype=float))
         return np.array(self._phonon.run_qpoints(points).frequencies)
 
+    def dynamical_matrices(self, q_points: np.ndarray) -> np.ndarray:
+        """Mass-weighted dynamical matrices by phonopy, whose phases hold separations of atoms.
+
+        Parameters
+        ----------
+        q_points
+            (n, 3) in reciprocal coordinates of the primitive cell. At Γ the dipole part of polar
+            crystals is left out.
+
+        Returns
+        -------
+        ndarray
+            (n, 3 n_primitive, 3 n_primitive), complex, in eV/Å²/u.
+        """
+        points = np.atleast_2d(np.array(q_points, dtype=float))
+        modes = self._phonon.run_qpoints(points, with_dynamical_matrices=True)
+        return np.array(modes.dynamical_matrices)
+
     @cached_property
     def _phonon(self) -> Phonopy:
-        # Frequencies do not need the symmetry of the supercell, which is slow to find.
+        # Nothing here needs the symmetry of the supercell, which is slow to find.
         phonon = self._loaded_into(self.crystal._build_phonopy(find_symmetry=False))
         phonon.unit_conversion_factor = math.sqrt(ENERGY_SQUARED_PER_DYNAMICAL)
         return phonon

@@ -64,14 +64,11 @@ def carried_to(force_constants: ForceConstants, crystal: Crystal) -> ForceConsta
 
     own = force_constants.crystal
     found = _correspondence(own, crystal)
-    phonon: Any = force_constants.to_phonopy()
-    transform: Any = DynmatToForceConstants(
-        crystal.primitive, crystal.phonopy().supercell, is_full_fc=False
-    )
+    transform: Any = DynmatToForceConstants(crystal.primitive, crystal.supercell, is_full_fc=False)
     q_points = transform.commensurate_points
-    phonon.run_qpoints(q_points @ np.linalg.inv(found.cell).T, with_dynamical_matrices=True)
+    matrices = force_constants.dynamical_matrices(q_points @ np.linalg.inv(found.cell).T)
     n = crystal.n_primitive
-    blocks = np.reshape(phonon.get_qpoints_dict()["dynamical_matrices"], (-1, n, 3, n, 3))
+    blocks = matrices.reshape(-1, n, 3, n, 3)
     blocks = blocks.transpose(0, 1, 3, 2, 4)[:, found.atoms][:, :, found.atoms]
     blocks = found.rotation.T @ blocks @ found.rotation
     old, new = own.primitive_masses[found.atoms], crystal.primitive_masses

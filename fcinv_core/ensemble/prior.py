@@ -25,7 +25,7 @@ import torch
 
 from fcinv_core.crystal import ForceConstantBasis, ForceConstants
 from fcinv_core.ensemble.prior_position import PriorPosition, position
-from fcinv_core.ensemble.prior_widths import PriorWidths, mean_square_energy, shape_factor
+from fcinv_core.ensemble.prior_widths import USUAL, PriorWidths, mean_square_energy, shape_factor
 from fcinv_core.ensemble.samples import force_field_samples
 from fcinv_core.ensemble.stability import EnergyExtremes
 from fcinv_core.errors import FcinvError
@@ -33,7 +33,12 @@ from fcinv_core.errors import FcinvError
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
     from fcinv_core.ensemble.potentials import Progress
-    from fcinv_core.ensemble.prior_widths import PriorWidths, mean_square_energy, shape_factor
+    from fcinv_core.ensemble.prior_widths import (
+        USUAL,
+        PriorWidths,
+        mean_square_energy,
+        shape_factor,
+    )
 from fcinv_core.ensemble.samples import ForceFieldSample
 
 DRAWS_AT_ONCE = 256
@@ -98,7 +103,7 @@ class Prior:
         potentials: Sequence[str] = ("chgnet",),
         *,
         cutoff: float | None = None,
-        widths: PriorWidths = PriorWidths(),
+        widths: PriorWidths = USUAL,
         born_charges: np.ndarray | None = None,
         dielectric: np.ndarray | None = None,
         progress: Progress | None = None,
@@ -141,7 +146,7 @@ class Prior:
         basis: ForceConstantBasis,
         samples: Sequence[ForceFieldSample],
         *,
-        widths: PriorWidths = PriorWidths(),
+        widths: PriorWidths = USUAL,
         energy_factors: tuple[float, float] = (0.5, 3.0),
         born_charges: np.ndarray | None = None,
         dielectric: np.ndarray | None = None,

@@ -47,6 +47,9 @@ class PriorWidths:
     amplitude_spread: float = 0.6
 
 
+USUAL = PriorWidths()
+
+
 def mean_square_energy(basis: ForceConstantBasis) -> np.ndarray:
     """(n_parameters,): its product with parameters is Σ_κ tr Φ(κ0, κ0) / m_κ in eV/Å²/u.
 
