@@ -10,16 +10,15 @@ import torch
 
 from fcinv_core.ensemble.random_measurement import RandomMeasurement, peak_intensity, widened
 from fcinv_core.scattering.conditions import bins_in_crystal
-from fcinv_core.scattering.irreducible import IrreducibleQ
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.resolution import EnergyResolution
-from fcinv_core.scattering.sloping_bands import SlopingBands, bin_rotations
+from fcinv_core.scattering.sloping_bands import SlopingBands, bin_rotations, parts_of_bins
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import ForceConstants
 
-MOST_WAVE_VECTORS = 224
+MOST_WAVE_VECTORS = 128
 """Diagonalisations for each set of force constants aimed at: Q bins are chosen so that they share
 wave vectors."""
 
@@ -32,6 +31,10 @@ BACKGROUND = 0.02
 
 MOST_PARTS = 36
 """Bins are cut into no more parts."""
+
+MOST_PER_BIN = 4.0
+"""Nor into so many that they need more wave vectors each than that, on average: thick bins along
+axes without symmetry, a few in a hundred measurements, whose averages err by more."""
 
 BRAGG_DISTANCE = 0.35
 """1/Å: bins whose centre is closer to a Bragg point do not decide on the number of parts:
@@ -62,8 +65,10 @@ class MeasuredRows:
         meV.
     parts
         Into how many a bin is cut along its edges.
-    wave_vector
-        (n_q,) number of the wave vector, up to symmetry, on which a bin is centred.
+    kind
+        (n_q,) bins of one kind need the same wave vectors.
+    n_wave_vectors
+        (n_kinds,) how many those are.
     """
 
     q_points: np.ndarray
@@ -75,7 +80,8 @@ class MeasuredRows:
     stated_resolution: EnergyResolution
     incident_energy: float
     parts: tuple[int, int, int]
-    wave_vector: np.ndarray
+    kind: np.ndarray
+    n_wave_vectors: np.ndarray
 
     @classmethod
     def of(cls, measurement: RandomMeasurement, reference: ForceConstants) -> MeasuredRows:
@@ -85,6 +91,16 @@ class MeasuredRows:
         exposure = np.nan_to_num(template.spectra(measurement.exposure))
         seen = exposure.any(axis=1)
         rotations = bin_rotations(bin_vectors, reference.crystal.point_group_rotations)
+        parts = _parts_needed(measurement, reference, centres[seen], exposure[seen])
+        while True:
+            needed = np.sort(parts_of_bins(centres[seen], bin_vectors, parts, rotations).q_index)
+            kinds, kind = np.unique(needed, axis=0, return_inverse=True)
+            n_wave_vectors = 1 + np.count_nonzero(np.diff(kinds, axis=1), axis=1)
+            if n_wave_vectors.sum() <= MOST_PER_BIN * len(kind) or max(parts) == 1:
+                break
+            finest = int(np.argmax(parts))
+            a, b, c = (n // 2 if edge == finest else n for edge, n in enumerate(parts))
+            parts = (a, b, c)
         return cls(
             q_points=template.q_bin_centres()[seen],
             hkl_bin_vectors=template.q_bin_edges_matrix(),
@@ -94,20 +110,26 @@ class MeasuredRows:
             exposure=exposure[seen] / np.median(exposure[exposure > 0]),
             stated_resolution=widened(measurement.resolution, 1 / measurement.width_excess),
             incident_energy=measurement.incident_energy,
-            parts=_parts_needed(measurement, reference, centres[seen], exposure[seen]),
-            wave_vector=IrreducibleQ.from_points(centres[seen], rotations).index,
+            parts=parts,
+            kind=kind.reshape(-1),
+            n_wave_vectors=n_wave_vectors,
         )
 
     def choose(self, n_q: int, random: np.random.Generator) -> np.ndarray:
         """Indices of ``n_q`` bins, or of all if there are no more, in increasing order.
 
-        They are those of some wave vectors drawn at random, as many as `MOST_WAVE_VECTORS` allows
-        or more if those have too few bins.
+        Bins of all kinds are equally likely, but come together with others of their kind: those
+        that bins drawn one after the other belong to, until `MOST_WAVE_VECTORS` are used up and
+        there are enough bins.
         """
-        rank = random.permutation(int(self.wave_vector.max()) + 1)[self.wave_vector]
-        allowed = np.count_nonzero(rank < max(1, MOST_WAVE_VECTORS // int(np.prod(self.parts))))
-        order = np.lexsort((random.random(len(rank)), rank))
-        return np.sort(random.permutation(order[: max(allowed, n_q)])[:n_q])
+        order = random.permutation(len(self.kind))
+        kinds, first = np.unique(self.kind[order], return_index=True)
+        kinds = kinds[np.argsort(first)]
+        n_allowed = int(np.sum(np.cumsum(self.n_wave_vectors[kinds]) <= MOST_WAVE_VECTORS))
+        rank = np.argsort(kinds)[self.kind]
+        by_rank = order[np.argsort(rank[order], kind="stable")]
+        n_candidates = max(np.count_nonzero(rank < n_allowed), n_q)
+        return np.sort(random.permutation(by_rank[:n_candidates])[:n_q])
 
 
 def _parts_needed(

@@ -82,7 +82,7 @@ class SlopingBands:
     ) -> None:
         rotations = bin_rotations(bin_vectors, crystal.point_group_rotations)
         first, row = distinct_bins(centres, bin_vectors, counts, rotations)
-        sampling = _parts(centres[first], bin_vectors, counts, rotations)
+        sampling = parts_of_bins(centres[first], bin_vectors, counts, rotations)
         self._plan = SpectraPlan(crystal, sampling, fourier, kernel)
         edges = bin_vectors / np.asarray(counts)
         self._edges = torch.as_tensor(edges.T.copy(), dtype=torch.float64, device=fourier.device)
@@ -198,13 +198,13 @@ def _doubled(components: torch.Tensor, size: int) -> torch.Tensor:
     return components * torch.cat([factors, below])
 
 
-def _parts(
+def parts_of_bins(
     centres: np.ndarray,
     bin_vectors: np.ndarray,
     counts: tuple[int, int, int],
     rotations: np.ndarray,
 ) -> BinSampling:
-    """The middles of equal parts of each bin."""
+    """The middles of equal parts of each bin, reduced by `bin_rotations`; parameters as there."""
     ticks = [(np.arange(n) + 0.5) / n - 0.5 for n in counts]
     offsets = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1).reshape(-1, 3)
     samples = centres[:, None] + offsets @ bin_vectors.T

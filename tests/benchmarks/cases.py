@@ -14,6 +14,7 @@ import torch
 from benchmarks.derivatives import derivative_costs
 from benchmarks.grid import EDGES, FWHM, GridRun, measured_grid
 from benchmarks.measure import own_process, shortest
+from benchmarks.measurements import simulated_measurements
 from benchmarks.peers import EuphonicRun, euphonic_spectra, phonopy_modes
 from benchmarks.table import Row, Section
 from benchmarks.workload import Workload, crystal_of
@@ -217,5 +218,6 @@ def all_sections(benchmark: Benchmark) -> Iterator[Section]:
     yield from grids(benchmark)
     yield polar_cell(benchmark)
     yield derivative_costs(benchmark.sized, benchmark.repeats)
+    yield simulated_measurements(benchmark.scale)
     if torch.cuda.is_available():
         yield gpu(benchmark)

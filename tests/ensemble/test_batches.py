@@ -117,15 +117,15 @@ def test_signal_is_that_of_the_forward_model(germanium_prior, germanium_pool, qu
         assert abs(total) < 0.015 + 4 / np.sqrt(float(counts.sum()))
 
 
-def test_bins_are_chosen_so_that_they_share_wave_vectors(germanium, germanium_pool):
+def test_bins_are_chosen_so_that_they_share_wave_vectors(germanium, germanium_pool, monkeypatch):
     largest = max(germanium_pool, key=lambda measurement: measurement.template.signal.size)
-    # Many parts: few wave vectors are allowed.
-    rows = replace(MeasuredRows.of(largest, germanium), parts=(4, 4, 4))
+    monkeypatch.setattr("fcinv_core.ensemble.measured_rows.MOST_WAVE_VECTORS", 20)
+    rows = MeasuredRows.of(largest, germanium)
     random = np.random.default_rng(0)
     first, second = rows.choose(64, random), rows.choose(64, random)
     assert len(np.unique(first)) == 64 and not np.array_equal(first, second)
     blind = random.choice(len(rows.centres), 64, replace=False)
-    n_shared, n_blind = (len(np.unique(rows.wave_vector[x])) for x in (first, blind))
+    n_shared, n_blind = (len(np.unique(rows.kind[x])) for x in (first, blind))
     assert n_shared < n_blind
     assert len(rows.choose(10**9, random)) == len(rows.centres)
 
