@@ -36,7 +36,9 @@ def test_every_page_is_in_the_table_of_contents():
     assert {page.stem for page in DOCS.glob("*.md")} - {"index"} <= set(contents.split())
 
 
-@pytest.mark.parametrize("page", ["forward-model", "force-fields", "theory", "coverage"])
+@pytest.mark.parametrize(
+    "page", ["forward-model", "force-fields", "theory", "coverage", "simulated-measurements"]
+)
 def test_examples_run(page, tmp_path, monkeypatch, capsys):
     """All Python on a page, from top to bottom, where the demo's files are."""
     (tmp_path / "demo").symlink_to(DOCS.parent / "demo")
