@@ -1,7 +1,11 @@
-"""What a reduction leaves in a file besides the histogram: instrument, energy range, charges."""
+"""What a reduction leaves in a file besides the histogram.
+
+Instrument, energy range, proton charges, and the history of Mantid's algorithms.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,10 +30,8 @@ def instrument_xml(histogram: SQEHistogram) -> str:
         Not in the file.
     """
     for data in _of_runs(histogram, lambda run: _dataset(run, "instrument/instrument_xml/data")):
-        if data is not None and data.size:
-            text = data.ravel()[0]
-            text = text.decode("utf-8", errors="replace") if isinstance(text, bytes) else str(text)
-            return text.strip(" \0")
+        if text := _text(data):
+            return text
     raise FcinvError(
         f"no instrument definition in {histogram.source}; reduce data that have their instrument, "
         "or give detector pixels"
@@ -63,6 +65,28 @@ def proton_charges(histogram: SQEHistogram) -> np.ndarray:
     return np.array(charges or [1.0] * len(histogram.experiments))
 
 
+def mantid_version(histogram: SQEHistogram) -> str | None:
+    """Version of Mantid that saved the file, such as "3.13.20190128"; None if it does not say."""
+    environment = _history(histogram).get("MantidEnvironment", "")
+    found = re.search(r"Framework Version:\s*(\S+)", environment)
+    return found[1] if found else None
+
+
+def algorithms(histogram: SQEHistogram) -> set[str]:
+    """Names of Mantid's algorithms in the file's history."""
+    found = (re.match(r"Algorithm:\s*(\w+)", text) for text in _history(histogram).values())
+    return {match[1] for match in found if match}
+
+
+def _history(histogram: SQEHistogram) -> dict[str, str]:
+    """Records of Mantid's history by their names, MantidEnvironment and MantidAlgorithm_1, ..."""
+    if histogram.mantid_groups is None:
+        return {}
+    with h5py.File(h5py.h5f.open_file_image(histogram.mantid_groups)) as file:
+        records = file[ENTRY].get("process", {})
+        return {name: _text(_dataset(records, f"{name}/data")) for name in records}
+
+
 def _of_runs(histogram: SQEHistogram, read: Callable[[Any], _Value]) -> list[_Value]:
     """What ``read`` finds in the HDF5 group of each run; nothing for data without a file."""
     if histogram.mantid_groups is None:
@@ -87,8 +111,17 @@ def _numbers(run: Any, path: str) -> np.ndarray | None:
     return values.ravel() if values.size else None
 
 
-def _dataset(run: Any, path: str) -> np.ndarray | None:
+def _text(data: np.ndarray | None) -> str:
+    """The first text of a dataset; empty without one."""
+    if data is None or not data.size:
+        return ""
+    text = data.ravel()[0]
+    text = text.decode("utf-8", errors="replace") if isinstance(text, bytes) else str(text)
+    return text.strip(" \0")
+
+
+def _dataset(group: Any, path: str) -> np.ndarray | None:
     try:
-        return np.asarray(run[path][()])
+        return np.asarray(group[path][()])
     except (KeyError, TypeError, OSError, RuntimeError):
         return None

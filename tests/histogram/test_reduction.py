@@ -1,4 +1,4 @@
-"""What the reduction left in files: instrument, energy range, charges."""
+"""What the reduction left in files: instrument, energy range, charges, history."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import pytest
 
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import Axis, SQEHistogram
-from fcinv_core.histogram.reduction import instrument_xml, proton_charges, reduced_energy_range
+from fcinv_core.histogram.reduction import (
+    algorithms,
+    instrument_xml,
+    mantid_version,
+    proton_charges,
+    reduced_energy_range,
+)
 
 NAME = "si_300K_five_orientations_HHL0_slice.nxs"
 
@@ -34,6 +40,33 @@ def test_of_real_mantid(mantid_file):
     np.testing.assert_array_equal(proton_charges(histogram), np.ones(5))
     assert instrument_xml(histogram).endswith("</instrument>\n")
     assert 'name="ARCSLIKE"' in instrument_xml(histogram)
+
+
+def test_history_of_real_mantid(mantid_file, tmp_path):
+    histogram = SQEHistogram.load(mantid_file(NAME))
+    assert mantid_version(histogram) == "3.13.20190128"
+    assert algorithms(histogram) == {"MergeMD", "MDNorm"}
+    histogram.save(tmp_path / "saved.nxs")
+    saved = SQEHistogram.load(tmp_path / "saved.nxs")
+    assert (mantid_version(saved), algorithms(saved)) == ("3.13.20190128", {"MergeMD", "MDNorm"})
+
+
+def test_history_in_parts(edited):
+    def change(entry):
+        del entry["process/MantidEnvironment/data"]
+        entry["process/MantidEnvironment/data"] = "OS name: Linux\n"
+        entry["process/MantidAlgorithm_1/data"][...] = b"Something else"
+        entry["process"].create_group("MantidAlgorithm_9")
+
+    histogram = edited(change)
+    assert mantid_version(histogram) is None
+    assert algorithms(histogram) == {"MDNorm"}
+
+
+def test_history_that_is_not_there(edited):
+    histogram = edited(lambda entry: entry.pop("process"))
+    assert mantid_version(histogram) is None
+    assert algorithms(histogram) == set()
 
 
 def test_charges_of_the_runs_in_their_order(edited):
@@ -81,3 +114,5 @@ def test_histograms_made_in_python_have_none_of_it():
         with pytest.raises(FcinvError, match="in histogram;"):
             read(made)
     np.testing.assert_array_equal(proton_charges(made), [1])
+    assert mantid_version(made) is None
+    assert algorithms(made) == set()
