@@ -8,7 +8,7 @@ DOCS_INSTALLED := .venv/.docs-installed
 BOUNDED := OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint format docs bench clean
+.PHONY: help demo test lint format docs bench priors clean
 
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make format let ruff format the sources"
 	@echo "make docs   build the documentation in docs/_build/html"
+	@echo "make priors judge priors by known force constants, for the documentation (5 minutes)"
 	@echo "make bench  compare times with those of other codes, for the documentation (5 minutes)"
 
 .venv: $(INSTALLED)
@@ -59,6 +60,9 @@ docs: $(DOCS_INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m benchmarks docs/benchmarks
+
+priors: $(INSTALLED)
+	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m prior_truths docs/prior
 
 clean:
 	rm -rf build dist docs/_build demo-result

@@ -1,13 +1,15 @@
-"""Priors against force constants that no force field has seen: the table in docs/prior.md.
+"""Priors against force constants that no force field has seen: the tables in docs/prior.md.
 
-``PYTHONPATH=tests python -m prior_truths`` prints it (what CHGNet says of the last three crystals
-does not come with fcinv: it needs CHGNet, and minutes).
+``PYTHONPATH=tests python -m prior_truths docs/prior`` writes them and the picture (what CHGNet says
+of the last three crystals does not come with fcinv: it needs CHGNet, and minutes).
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from born_von_karman import born_von_karman
 
 from fcinv_core.crystal import Crystal, ForceConstants
+from fcinv_core.crystal.transfer import carried_to
 from fcinv_core.ensemble.prior import Prior
 from fcinv_core.scattering.displacements import brillouin_mesh
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
@@ -73,7 +76,7 @@ def energies(prior: Prior, parameters: torch.Tensor, q_points: np.ndarray) -> np
     return torch.cat(blocks).numpy()
 
 
-def band_width(prior: Prior, q_points: np.ndarray, n_draws: int = 400) -> np.ndarray:
+def band_width(prior: Prior, q_points: np.ndarray, n_draws: int = 1500) -> np.ndarray:
     """(n_q, n_modes) width of the band that holds 68 % of draws at equal stiffness.
 
     Relative to the highest energy of the median draw.
@@ -139,12 +142,72 @@ def table(names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
+def densities_table(prior: Prior) -> str:
+    """Markdown: the measured density of states of germanium among those of draws."""
+    drawn, measured = densities_of_states(prior), DensityOfStates.measured()
+    lines = ["| density of states of germanium | 95 % of draws / meV | measured at 80 K / meV |"]
+    lines.append("|---|--:|--:|")
+    for quantity, words in (
+        ("lower_edge", "2 % of the modes lie below"),
+        ("upper_edge", "98 % of the modes lie below"),
+        ("mean", "mean energy"),
+    ):
+        low, high = np.percentile([getattr(one, quantity) for one in drawn], [2.5, 97.5])
+        lines.append(f"| {words} | {low:.1f} to {high:.1f} | {getattr(measured, quantity):.1f} |")
+    return "\n".join(lines)
+
+
+def draw(name: str, path: Path) -> None:
+    """Band of dispersions at the stiffness of the truth, and the truth."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    prior = Prior.from_crystal(crystal_of(name))
+    (truth,) = truths(name).values()
+    stiffness = prior.where(truth).stiffness
+    corners = [HIGH_SYMMETRY[label] for label in "ΓXWLΓ"]
+    steps = np.linspace(0, 1, 40)[:, None]
+    q_points = np.vstack(
+        [np.array(a) + steps * (np.array(b) - np.array(a)) for a, b in pairwise(corners)]
+    )
+    x = np.arange(len(q_points)) / 39
+    shapes = stiffness * prior.sample(400, 1, fixed_stiffness=True)
+    low, high = np.percentile(energies(prior, shapes, q_points), [16, 84], axis=0)
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for mode in range(low.shape[1]):
+        label = "68 % of the prior, stiffness as the truth" if mode == 0 else None
+        axes.fill_between(x, low[:, mode], high[:, mode], color="0.8", lw=0, label=label)
+    centre = torch.from_numpy(prior.centre)[None]
+    lines = {
+        "force field as it is": energies(prior, centre, q_points)[0],
+        "truth, which no force field has seen": np.sort(
+            carried_to(truth, prior.crystal).frequencies(q_points)
+        ),
+    }
+    for (label, values), style in zip(lines.items(), ("C1--", "C0"), strict=True):
+        axes.plot(x, values[:, 0], style, lw=1.2, label=label)
+        axes.plot(x, values[:, 1:], style, lw=1.2)
+    axes.set_xticks(range(len(corners)), list("ΓXWLΓ"))
+    axes.set(xlim=(0, len(corners) - 1), ylim=(0, None), ylabel="energy / meV", title=name)
+    axes.grid(axis="x", color="0.9")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
+    figure.savefig(path, dpi=130)
+
+
+def main(folder: Path) -> None:
+    """Everything that the page shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for title, names in (("crystals", CRYSTALS), ("held-out", HELD_OUT)):
+        text = table(names)
+        print(text)
+        (folder / f"{title}.md").write_text(text + "\n", encoding="utf-8")
+    text = densities_table(Prior.from_crystal(crystal_of("Ge")))
+    print(text)
+    (folder / "density-of-states.md").write_text(text + "\n", encoding="utf-8")
+    draw("Ge", folder / "germanium.png")
+
+
 if __name__ == "__main__":
-    print(table(CRYSTALS))
-    print(table(HELD_OUT))
-    of_draws = densities_of_states(Prior.from_crystal(crystal_of("Ge")))
-    for quantity in ("lower_edge", "upper_edge", "mean"):
-        values = [getattr(density, quantity) for density in of_draws]
-        low, high = np.percentile(values, [2.5, 97.5])
-        measured = getattr(DensityOfStates.measured(), quantity)
-        print(f"Ge density of states, {quantity}: {low:.1f} to {high:.1f}, {measured:.1f} meV")
+    main(Path(sys.argv[1]))

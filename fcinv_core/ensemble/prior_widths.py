@@ -40,10 +40,10 @@ class PriorWidths:
 
     stiffness_median: float = 1.6
     stiffness_spread: float = 0.6
-    shell: float = 0.3
-    scatter: float = 0.1
+    shell: float = 0.27
+    scatter: float = 0.09
     decay: float = 2.0
-    floor: float = 0.013
+    floor: float = 0.012
     amplitude_spread: float = 0.6
 
 
