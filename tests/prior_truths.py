@@ -172,7 +172,7 @@ def draw(name: str, path: Path) -> None:
     q_points = np.vstack(
         [np.array(a) + steps * (np.array(b) - np.array(a)) for a, b in pairwise(corners)]
     )
-    x = np.arange(len(q_points)) / 39
+    x = np.concatenate([corner + steps[:, 0] for corner in range(len(corners) - 1)])
     shapes = stiffness * prior.sample(400, 1, fixed_stiffness=True)
     low, high = np.percentile(energies(prior, shapes, q_points), [16, 84], axis=0)
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
