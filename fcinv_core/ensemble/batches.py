@@ -17,15 +17,9 @@ import torch
 
 from fcinv_core.ensemble.background import Background
 from fcinv_core.ensemble.measured_rows import MeasuredRows
+from fcinv_core.ensemble.measurement_ranges import MeasurementRanges, Range, log_uniform
 from fcinv_core.ensemble.multiphonon import MultiphononGaussians
-from fcinv_core.ensemble.random_measurement import (
-    MeasurementRanges,
-    RandomMeasurement,
-    Range,
-    log_uniform,
-    peak_intensity,
-    widened,
-)
+from fcinv_core.ensemble.random_measurement import RandomMeasurement, peak_intensity, widened
 from fcinv_core.errors import FcinvError
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics

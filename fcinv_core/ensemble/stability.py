@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from fcinv_core.crystal import Crystal
+from fcinv_core.scattering.hermitian import unpacked
 from fcinv_core.scattering.irreducible import IrreducibleQ
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 
@@ -49,7 +50,10 @@ class EnergyExtremes:
             self._polar = self._dynamics.polar_part(
                 torch.from_numpy(np.array(born_charges)), torch.from_numpy(np.array(dielectric))
             )
-        self._q_points = probe_points(crystal)
+        fourier = self._dynamics.fourier
+        points = torch.as_tensor(probe_points(crystal), device=fourier.device)
+        self._waves = fourier.waves(points, torch.float64)
+        self._dipoles = None if self._polar is None else self._polar.components(points)
 
     def __call__(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Extremes over all modes.
@@ -64,8 +68,16 @@ class EnergyExtremes:
         lowest and highest energy of each set, (n_sets,) in meV; unstable modes are negative.
         """
         real_space = self._dynamics.real_space(values, self._polar)
-        matrices = self._dynamics.modes(real_space, self._q_points, self._polar)
-        return matrices.energies.amin(dim=(-2, -1)), matrices.energies.amax(dim=(-2, -1))
+        matrices = real_space.matrices(self._waves)
+        if self._dipoles is not None:
+            matrices = matrices + self._dipoles
+        squares = torch.linalg.eigvalsh(unpacked(matrices))
+        lowest, highest = squares.amin(dim=(-2, -1)), squares.amax(dim=(-2, -1))
+        return _energies(lowest), _energies(highest)
+
+
+def _energies(squares: torch.Tensor) -> torch.Tensor:
+    return squares.sign() * squares.abs().sqrt()
 
 
 def lowest_energies(crystal: Crystal, values: np.ndarray) -> np.ndarray:

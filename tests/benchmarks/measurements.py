@@ -13,8 +13,9 @@ from benchmarks.workload import crystal_of
 
 from fcinv_core.crystal import ForceConstantBasis
 from fcinv_core.ensemble.batches import MeasurementBatches
+from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
 from fcinv_core.ensemble.prior import Prior
-from fcinv_core.ensemble.random_measurement import MeasurementRanges, random_measurements
+from fcinv_core.ensemble.random_measurement import random_measurements
 from fcinv_core.ensemble.samples import ForceFieldSample
 from fcinv_core.scattering.forward import ForwardModel
 

@@ -8,8 +8,9 @@ import pytest
 
 from fcinv_core import ForceConstants
 from fcinv_core.crystal import ForceConstantBasis
+from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
 from fcinv_core.ensemble.prior import Prior
-from fcinv_core.ensemble.random_measurement import MeasurementRanges, random_measurements
+from fcinv_core.ensemble.random_measurement import random_measurements
 from fcinv_core.ensemble.samples import ForceFieldSample
 
 DATA = Path(__file__).parents[1] / "data"

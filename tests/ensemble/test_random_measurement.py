@@ -9,8 +9,8 @@ import pytest
 
 from fcinv_core import SQEHistogram
 from fcinv_core.ensemble.cuts import KINDS, SCANNED
+from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
 from fcinv_core.ensemble.random_measurement import (
-    MeasurementRanges,
     RandomMeasurement,
     random_measurements,
 )
