@@ -63,7 +63,7 @@ def random_scan(
     Parameters
     ----------
     crystal
-        Its unit cell is that of hkl.
+        Its unit cell is that of hkl, or the conventional cell where that one is smaller.
     n_orientations, step
         Fewest and most settings, smallest and largest step in degrees; uniform in the logarithm.
     """
@@ -77,7 +77,14 @@ def random_scan(
     start = random.uniform(-180.0, 180.0)
     angles = start + width * np.arange(min(n, int(360 / width) + 1))
     settings = (GoniometerAxis("psi", round(float(angle), 3), (0.0, 1.0, 0.0)) for angle in angles)
-    return Scan(orientation(crystal.lattice, *directions[:2]), axes, tuple(settings))
+    return Scan(orientation(_indexed_lattice(crystal), *directions[:2]), axes, tuple(settings))
+
+
+def _indexed_lattice(crystal: Crystal) -> np.ndarray:
+    """(3, 3) rows in Å: nobody indexes on the primitive cell of a centred lattice."""
+    own, conventional = crystal.lattice, crystal.conventional_lattice
+    is_smaller = abs(np.linalg.det(own)) < 0.99 * abs(np.linalg.det(conventional))
+    return conventional if is_smaller else own
 
 
 def orientation(lattice: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:

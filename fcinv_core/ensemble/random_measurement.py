@@ -146,6 +146,7 @@ class RandomMeasurement:
                 f"no {kind} of {reference.crystal.formula} on {spectrometer.name} at "
                 f"{incident_energy:.3g} meV sees enough: widen the ranges"
             )
+        seen = seen * _counted_share(template, incident_energy)
         resolution = widened(stated, excess)
         template = template.with_values(np.where(covered, 0.0, np.nan))
         strength = _peak_intensity(reference, template, temperature, resolution, random)
@@ -311,6 +312,18 @@ def _template(cut: Cut, infos: tuple[ExperimentInfo, ...], seed: int) -> SQEHist
         coordinate_system=3,
         source=f"random measurement {seed}",
     )
+
+
+def _counted_share(template: SQEHistogram, incident_energy: float) -> np.ndarray:
+    """k_f/k_i along the energy axis, which broadcasts to the shape of the template.
+
+    So many counts S(Q,E) gives; the reduction weighs each with k_i/k_f. MDNorm's normalisation
+    knows nothing of that: over the weight, it is the exposure.
+    """
+    energies = template.axes[template.energy_axis].centres
+    shape = [1] * len(template.shape)
+    shape[template.energy_axis] = -1
+    return np.sqrt(1 - energies / incident_energy).reshape(shape)
 
 
 def _peak_intensity(

@@ -51,8 +51,8 @@ def warnings(histogram: SQEHistogram) -> list[str]:
         found.append("nothing is measured: every bin is NaN, infinite or masked")
     if infinite:
         found.append(
-            f"{infinite} bins are infinite (counts where the normalisation is zero, as at the "
-            "edges of coverage); they count as not measured"
+            f"{infinite} bins are infinite (counts where the normalisation is zero: at the edges "
+            "of coverage, or by an error of MDNorm in early 2019); they count as not measured"
         )
     if (histogram.signal[covered] < 0).any():
         found.append("some signals are negative: a background has been subtracted")

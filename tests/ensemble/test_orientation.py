@@ -8,6 +8,7 @@ import pytest
 from fcinv_core import Crystal, SQEHistogram
 from fcinv_core.crystal.structure_files import StructureFile
 from fcinv_core.ensemble.orientation import orientation, random_scan
+from fcinv_core.histogram.experiment import lattice_from_ub
 
 
 def test_as_mantid_sets_it(mantid_file):
@@ -48,3 +49,12 @@ def test_scans_stay_within_a_turn_and_can_be_repeated(hexagonal):
     again = random_scan(hexagonal, (1, 100), (0.5, 8.0), np.random.default_rng(7))
     np.testing.assert_array_equal(again.ub, scans[7].ub)
     np.testing.assert_array_equal(again.rotations, scans[7].rotations)
+
+
+def test_primitive_cells_are_indexed_as_people_do():
+    """hkl of silicon are those of the cube, whatever cell the structure file has."""
+    lattice = 5.431 / 2 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    primitive = StructureFile(lattice, np.array([[0, 0, 0], [0.25, 0.25, 0.25]]), ("Si", "Si"))
+    crystal = Crystal.from_cell(primitive, [3, 3, 3])
+    scan = random_scan(crystal, (1, 5), (1.0, 2.0), np.random.default_rng(0))
+    np.testing.assert_allclose(lattice_from_ub(scan.ub), [5.431] * 3 + [90.0] * 3, rtol=1e-6)

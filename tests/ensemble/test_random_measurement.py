@@ -85,6 +85,23 @@ def test_peaks_have_the_counts_asked_for(germanium, quick_ranges):
         assert 200 < typical < 5000
 
 
+def test_slow_neutrons_are_fewer(germanium, quick_ranges, monkeypatch):
+    """S(Q,E) counts as k_f/k_i does, which the reduction divides out again."""
+    monkeypatch.setattr(
+        "fcinv_core.ensemble.random_measurement.exposure",
+        lambda histogram, *others: np.ones(histogram.shape),
+    )
+    found = RandomMeasurement.draw(germanium, replace(quick_ranges, kinds=("slice",)), seed=5)
+    energies = found.template.axes[found.template.energy_axis].centres
+    final, initial = (
+        np.sqrt(energy / NEUTRON_ENERGY_PER_K2)
+        for energy in (found.incident_energy - energies, found.incident_energy)
+    )
+    rows = found.template.spectra(found.exposure)
+    np.testing.assert_allclose(rows / rows[0, 0], (final / final[0])[None].repeat(len(rows), 0))
+    assert final[-1] < 0.8 * initial
+
+
 def test_seeds(germanium, quick_ranges):
     first, again, other = (
         RandomMeasurement.draw(germanium, quick_ranges, seed) for seed in (11, 11, 12)
