@@ -40,6 +40,7 @@ setup(
         "rich>=13",
         "periodictable>=1.7",
         "PyYAML>=6",
+        "safetensors>=0.4",
     ],
     extras_require={
         "forcefields": ["chgnet>=0.4"],
