@@ -19,7 +19,8 @@ from fcinv_core.ensemble.background import Background
 from fcinv_core.ensemble.measured_rows import MeasuredRows
 from fcinv_core.ensemble.measurement_ranges import MeasurementRanges, Range, log_uniform
 from fcinv_core.ensemble.multiphonon import MultiphononGaussians
-from fcinv_core.ensemble.random_measurement import RandomMeasurement, peak_intensity, widened
+from fcinv_core.ensemble.peak_intensity import peak_intensity
+from fcinv_core.ensemble.random_measurement import RandomMeasurement, widened
 from fcinv_core.errors import FcinvError
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
@@ -28,6 +29,10 @@ from fcinv_core.scattering.threads import map_blocks
 
 if TYPE_CHECKING:
     from fcinv_core.ensemble.prior import Prior
+
+
+WEAKEST_PEAK = 1e-9
+"""mbarn/meV per primitive cell: bins in which force constants give less hold background only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +188,7 @@ class MeasurementBatches:
         intensity = self._intensity(parameters, geometry, chosen, kernel)
         exposure = self._tensor(geometry.exposure[chosen])[None]
         covered = exposure > 0
-        strength = peak_intensity(intensity * covered)[:, None, None]
+        strength = peak_intensity(intensity * covered).clamp(min=WEAKEST_PEAK)[:, None, None]
         background = self._background(strength, resolution.elastic_fwhm, geometry.edges, generator)
         expected = intensity + background.spectrum(self._tensor(geometry.edges))
         ranges = self.ranges

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fcinv_core.ensemble.random_measurement import RandomMeasurement, peak_intensity, widened
+from fcinv_core.ensemble.peak_intensity import peak_intensity
+from fcinv_core.ensemble.random_measurement import RandomMeasurement, widened
 from fcinv_core.scattering.conditions import bins_in_crystal
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics

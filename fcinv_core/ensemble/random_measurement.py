@@ -7,25 +7,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from fcinv_core.ensemble.background import Background
 from fcinv_core.ensemble.cuts import Cut, random_cut
 from fcinv_core.ensemble.measurement import simulate_measurement
 from fcinv_core.ensemble.measurement_ranges import MeasurementRanges, Range, log_uniform
 from fcinv_core.ensemble.orientation import Scan, random_scan
+from fcinv_core.ensemble.peak_intensity import expected_peaks, usual_intensity
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import SQEHistogram
 from fcinv_core.histogram.experiment import ExperimentInfo, lattice_from_ub
-from fcinv_core.scattering.conditions import bins_in_crystal
 from fcinv_core.scattering.coverage import exposure
 from fcinv_core.scattering.detectors import DetectorPixels
-from fcinv_core.scattering.kernel import ModeKernel
-from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.resolution import EnergyResolution, TabulatedWidth
-from fcinv_core.scattering.sloping_bands import SlopingBands
 from fcinv_core.scattering.spectrometer import Spectrometer
-from fcinv_core.units import NEUTRON_ENERGY_PER_K2
+from fcinv_core.units import (
+    NEUTRON_ENERGY_PER_K2,
+)
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import ForceConstants
@@ -36,14 +34,14 @@ ATTEMPTS = 50
 FEWEST_Q, FEWEST_BINS = 8, 100
 """Q bins and bins that a cut must see."""
 
+WEAKEST = 0.02
+"""Strong peaks that a cut must see, relative to `usual_intensity`."""
+
 _TRAJECTORIES = 400_000
 """Pixels times runs aimed at: pixels are as fine as that allows."""
 
 _SPACINGS = (0.5, 1.2)
 """Degrees between pixels, at least and at most."""
-
-_PROBES = 64
-"""Q bins that tell how strong peaks are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +112,7 @@ class RandomMeasurement:
         temperature = log_uniform(random, ranges.temperature)
         stated = spectrometer.resolution(incident_energy)
         excess = float(random.uniform(*ranges.width_excess))
+        resolution = widened(stated, excess)
         scan = random_scan(
             reference.crystal, ranges.n_orientations, ranges.orientation_step, random
         )
@@ -139,7 +138,11 @@ class RandomMeasurement:
             covered = np.isfinite(seen)
             if covered.sum() < FEWEST_BINS * (1 if kind != "map" else 0.5):
                 continue
-            if template.spectra(covered).any(axis=1).sum() >= FEWEST_Q:
+            if template.spectra(covered).any(axis=1).sum() < FEWEST_Q:
+                continue
+            template = template.with_values(np.where(covered, 0.0, np.nan))
+            strength = expected_peaks(reference, template, temperature, resolution, random)
+            if strength >= WEAKEST * usual_intensity(reference.crystal, top, resolution):
                 break
         else:
             raise FcinvError(
@@ -147,9 +150,6 @@ class RandomMeasurement:
                 f"{incident_energy:.3g} meV sees enough: widen the ranges"
             )
         seen = seen * _counted_share(template, incident_energy)
-        resolution = widened(stated, excess)
-        template = template.with_values(np.where(covered, 0.0, np.nan))
-        strength = _peak_intensity(reference, template, temperature, resolution, random)
         scale = log_uniform(random, ranges.scale)
         counts = log_uniform(random, ranges.peak_counts)
         return cls(
@@ -204,11 +204,6 @@ def widened(resolution: EnergyResolution, factor: float) -> EnergyResolution:
     if isinstance(width, TabulatedWidth):
         return EnergyResolution.tabulated(width.energies, [factor * fwhm for fwhm in width.fwhm])
     return EnergyResolution.polynomial([factor * value for value in width.coefficients])
-
-
-def peak_intensity(rows: torch.Tensor) -> torch.Tensor:
-    """Intensity of strong peaks: nine in ten of the Q bins (..., n_q, n_energy) stay below."""
-    return torch.quantile(rows.amax(dim=-1), 0.9, dim=-1)
 
 
 def _spectrometer(
@@ -324,31 +319,6 @@ def _counted_share(template: SQEHistogram, incident_energy: float) -> np.ndarray
     shape = [1] * len(template.shape)
     shape[template.energy_axis] = -1
     return np.sqrt(1 - energies / incident_energy).reshape(shape)
-
-
-def _peak_intensity(
-    reference: ForceConstants,
-    template: SQEHistogram,
-    temperature: float,
-    resolution: EnergyResolution,
-    random: np.random.Generator,
-) -> float:
-    """mbarn/meV per primitive cell of strong peaks."""
-    crystal = reference.crystal
-    dynamics = LatticeDynamics(crystal)
-    polar = dynamics.polar_part_of(reference)
-    real_space = dynamics.real_space(torch.tensor(reference.values)[None], polar)
-    centres, bin_vectors, edges = bins_in_crystal(template, crystal)
-    seen = np.flatnonzero(template.spectra(template.covered).any(axis=1))
-    rows = random.choice(seen, min(_PROBES, len(seen)), replace=False)
-    kernel = ModeKernel(torch.from_numpy(edges), temperature, resolution)
-    bands = SlopingBands(
-        crystal, centres[rows], bin_vectors, (2, 2, 2), kernel, dynamics.fourier, polar
-    )
-    tensors = dynamics.tensors(real_space, temperature, polar)
-    signal = bands.spectra(real_space, tensors)
-    covered = torch.from_numpy(np.ascontiguousarray(template.spectra(template.covered)[rows]))
-    return float(peak_intensity(signal * covered)[0])
 
 
 def _background(

@@ -155,3 +155,18 @@ def test_shells_at_the_border_of_the_supercell(silicon):
         mean = (shell.longitudinal + 2 * shell.transverse) / 3
         assert mean == pytest.approx((2.0 + 2 * 0.3) / 3)
     assert (shells[0].longitudinal, shells[0].transverse) == pytest.approx((2.0, 0.3))
+
+
+def test_stored_basis_is_the_same(silicon):
+    basis = ForceConstantBasis.from_crystal(silicon.crystal, cutoff=5.0)
+    again = ForceConstantBasis.from_arrays(silicon.crystal, 5.0, basis.to_arrays())
+    assert again.names == basis.names
+    np.testing.assert_array_equal(again.shell_index, basis.shell_index)
+    parameters = again.parameters_of(silicon)
+    np.testing.assert_array_equal(parameters, basis.parameters_of(silicon))
+
+
+def test_stored_basis_of_another_crystal_is_refused(silicon, magnesia):
+    arrays = ForceConstantBasis.from_crystal(silicon.crystal).to_arrays()
+    with pytest.raises(FcinvError, match="does not fit"):
+        ForceConstantBasis.from_arrays(magnesia.crystal.with_supercell([1, 1, 1]), None, arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 
 import numpy as np
@@ -165,3 +166,19 @@ def test_partly_occupied_sites_are_refused(tmp_path):
     (tmp_path / "half.cif").write_text(text)
     with pytest.raises(FcinvError, match="occupied"):
         Crystal.from_file(tmp_path / "half.cif")
+
+
+def test_plain_data_and_back(dft):
+    """Through JSON, to the last bit."""
+    again = Crystal.from_dict(json.loads(json.dumps(dft.crystal.to_dict())))
+    assert again.content_hash == dft.crystal.content_hash
+    assert np.array_equal(again.lattice, dft.crystal.lattice)
+    assert again.supercell_matrix.dtype == dft.crystal.supercell_matrix.dtype
+
+
+@pytest.mark.parametrize("damage", [{"lattice": "a"}, {"symbols": None}])
+def test_damaged_plain_data_is_refused(dft, damage):
+    with pytest.raises(FcinvError, match="no crystal in a document"):
+        Crystal.from_dict(dft.crystal.to_dict() | damage)
+    with pytest.raises(FcinvError, match="no crystal in a document"):
+        Crystal.from_dict({})

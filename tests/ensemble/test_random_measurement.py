@@ -10,6 +10,7 @@ import pytest
 from fcinv_core import SQEHistogram
 from fcinv_core.ensemble.cuts import KINDS, SCANNED
 from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
+from fcinv_core.ensemble.peak_intensity import expected_peaks, usual_intensity
 from fcinv_core.ensemble.random_measurement import (
     RandomMeasurement,
     random_measurements,
@@ -128,3 +129,27 @@ def test_impossible_ranges_are_refused(germanium):
         RandomMeasurement.draw(germanium, impossible)
     with pytest.raises(FcinvError, match="no spectrometer"):
         random_measurements(germanium, 1, impossible)
+
+
+def test_no_measurement_of_nothing(germanium, quick_ranges):
+    """Cuts that see no bands, or structure factors that vanish, are planned anew.
+
+    Of thin slices some see next to nothing otherwise.
+    """
+    ranges = replace(quick_ranges, kinds=("slice",), thickness=(0.01, 0.02), energy_bins=(64, 64))
+    for seed in range(12):
+        measurement = RandomMeasurement.draw(germanium, ranges, seed)
+        expected = measurement.simulate(germanium, seed)
+        counts = np.nan_to_num(expected.num_events)
+        assert np.isfinite(measurement.exposure).any()
+        # As many as asked for, or more in bins of higher exposure; never none.
+        assert expected.spectra(counts).max() >= 0.3 * ranges.peak_counts[0]
+        usual = usual_intensity(germanium.crystal, 38.0, measurement.resolution)
+        flat = expected_peaks(
+            germanium,
+            measurement.template,
+            measurement.temperature,
+            measurement.resolution,
+            np.random.default_rng(seed),
+        )
+        assert flat > 0.005 * usual

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcinv_core.crystal import ForceConstants
+from fcinv_core.crystal import Crystal, ForceConstants
+from fcinv_core.ensemble.potentials import force_field_constants
 from fcinv_core.ensemble.stability import lowest_energies
 
 DATA = Path(__file__).parents[1] / "data"
@@ -61,3 +62,15 @@ def test_a_mode_that_is_imaginary_at_gamma_only(magnesia):
     unchanged = ForceConstants(crystal, magnesia.values)
     points = commensurate(crystal)[1:]
     assert bare.frequencies(points) == pytest.approx(unchanged.frequencies(points), abs=1e-6)
+
+
+def test_sound_that_is_imaginary_close_to_gamma_only():
+    """CHGNet's germanium at its own cell: every wave vector of the supercell is stable."""
+    crystal = Crystal.from_file(DATA / "structures/Ge.cif")
+    soft = force_field_constants(crystal)
+    assert soft.frequencies(commensurate(crystal)[1:]).min() > 1
+    directions = 0.02 * np.array(list(product((-1, 0, 1), repeat=3)))
+    sound = np.delete(soft.frequencies(directions), 13, axis=0).min()  # without Γ itself
+    assert sound < 0
+    (energy,) = lowest_energies(crystal, soft.values[None])
+    assert energy == pytest.approx(sound, abs=1e-3)
