@@ -14,7 +14,7 @@ from fcinv_core.scattering.conditions import bins_in_crystal
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.resolution import EnergyResolution
-from fcinv_core.scattering.sloping_bands import SlopingBands, bin_rotations, parts_of_bins
+from fcinv_core.scattering.sloping_bands import SlopingBands, part_rotations, parts_of_bins
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import ForceConstants
@@ -91,9 +91,9 @@ class MeasuredRows:
         centres, bin_vectors, edges = bins_in_crystal(template, reference.crystal)
         exposure = np.nan_to_num(template.spectra(measurement.exposure))
         seen = exposure.any(axis=1)
-        rotations = bin_rotations(bin_vectors, reference.crystal.point_group_rotations)
         parts = _parts_needed(measurement, reference, centres[seen], exposure[seen])
         while True:
+            rotations = part_rotations(bin_vectors, parts, reference.crystal.point_group_rotations)
             needed = np.sort(parts_of_bins(centres[seen], bin_vectors, parts, rotations).q_index)
             kinds, kind = np.unique(needed, axis=0, return_inverse=True)
             n_wave_vectors = 1 + np.count_nonzero(np.diff(kinds, axis=1), axis=1)

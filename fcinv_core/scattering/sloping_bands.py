@@ -41,9 +41,15 @@ _POLAR_STEP = 1e-3
 """Of a part's edges: over so much the slopes of the dipole term are taken as differences."""
 
 
-def bin_rotations(bin_vectors: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """Operations (n, 3, 3) that leave the extent of a bin, Σ a aᵀ over its edges, as it is."""
-    extent = bin_vectors @ bin_vectors.T
+def part_rotations(
+    bin_vectors: np.ndarray, counts: tuple[int, int, int], rotations: np.ndarray
+) -> np.ndarray:
+    """Operations (n, 3, 3) that leave the extent of a part, Σ a aᵀ over its edges, as it is.
+
+    Parts whose wave vectors these carry onto each other have lines of the same width.
+    """
+    edges = bin_vectors / np.asarray(counts)
+    extent = edges @ edges.T
     turned = rotations @ extent @ rotations.transpose(0, 2, 1)
     kept = np.abs(turned - extent).max(axis=(1, 2)) < 1e-6 * np.abs(extent).max()
     return rotations[kept]
@@ -80,7 +86,7 @@ class SlopingBands:
         fourier: FourierSum,
         polar: PolarPart | None = None,
     ) -> None:
-        rotations = bin_rotations(bin_vectors, crystal.point_group_rotations)
+        rotations = part_rotations(bin_vectors, counts, crystal.point_group_rotations)
         first, row = distinct_bins(centres, bin_vectors, counts, rotations)
         sampling = parts_of_bins(centres[first], bin_vectors, counts, rotations)
         self._plan = SpectraPlan(crystal, sampling, fourier, kernel)
@@ -204,7 +210,7 @@ def parts_of_bins(
     counts: tuple[int, int, int],
     rotations: np.ndarray,
 ) -> BinSampling:
-    """The middles of equal parts of each bin, reduced by `bin_rotations`; parameters as there."""
+    """The middles of equal parts of each bin, reduced by `part_rotations`; parameters as there."""
     ticks = [(np.arange(n) + 0.5) / n - 0.5 for n in counts]
     offsets = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1).reshape(-1, 3)
     samples = centres[:, None] + offsets @ bin_vectors.T

@@ -12,7 +12,7 @@ from fcinv_core.scattering import EnergyResolution
 from fcinv_core.scattering.conditions import bins_in_crystal
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
-from fcinv_core.scattering.sloping_bands import SlopingBands, bin_rotations
+from fcinv_core.scattering.sloping_bands import SlopingBands, part_rotations
 
 RESOLUTION = EnergyResolution.polynomial((3.0, -0.015))
 TEMPERATURE = 200.0
@@ -114,8 +114,21 @@ def test_symmetry_shares_wave_vectors():
     _, bands = spectra("Si", histogram, (1, 2, 2), sets_of("Si"))
     assert bands.n_wave_vectors <= histogram.shape[0]
     _, bin_vectors, _ = bins_in_crystal(histogram, crystal)
-    kept = bin_rotations(bin_vectors, crystal.point_group_rotations)
+    kept = part_rotations(bin_vectors, (1, 1, 1), crystal.point_group_rotations)
     assert 8 <= len(kept) < len(crystal.point_group_rotations)
+
+
+def test_symmetry_of_bins_that_parts_do_not_have_is_not_used(monkeypatch):
+    """Square bins cut along one edge only: what symmetry saves changes nothing."""
+    edges = [np.linspace(2.1, 2.7, 4), np.linspace(0.2, 0.8, 4), np.array([0.05, 0.1])]
+    histogram = histogram_of(complete("Si").crystal, edges, np.linspace(-20, 80, 51))
+    values = sets_of("Si")
+    found, _ = spectra("Si", histogram, (4, 1, 1), values)
+    monkeypatch.setattr(
+        "fcinv_core.scattering.sloping_bands.part_rotations", lambda *_: np.eye(3, dtype=int)[None]
+    )
+    expected, _ = spectra("Si", histogram, (4, 1, 1), values)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * float(expected.max()))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
