@@ -20,6 +20,9 @@ from fcinv_core.errors import FcinvError
 LARGEST_STRAIN = 0.1
 """Between the two lattices: force fields relax to cells a few percent off."""
 
+SIMILAR_STRAIN = 0.005
+"""Lattices that are strained by no more than that against each other say nothing about axes."""
+
 LARGEST_SHIFT = 0.3
 """Å between the positions of an atom in both descriptions, once the cells coincide."""
 
@@ -94,13 +97,26 @@ def carried_to(force_constants: ForceConstants, crystal: Crystal) -> ForceConsta
 
 
 def _correspondence(old: Crystal, new: Crystal) -> Correspondence:
-    """The one with the least rotation; which of several equivalent ones does not matter."""
+    """The one with the least strain, and of those that hardly differ in it the least rotation.
+
+    Axes of similar lengths are not exchanged that way. Which of several equivalent ones is taken
+    does not matter.
+    """
     if sorted(old.primitive_symbols) == sorted(new.primitive_symbols):
         target = new.primitive_lattice
         cells = cells_like(target @ target.T, old.primitive_lattice, LARGEST_STRAIN)
         cells = cells[np.rint(np.linalg.det(cells)) == 1]
         turns = [rotation_between(cell @ old.primitive_lattice, target) for cell in cells]
-        for place in np.argsort([-np.trace(turn) for turn in turns], kind="stable"):
+        strains = np.array(
+            [
+                np.abs(
+                    np.linalg.inv(cell @ old.primitive_lattice @ turn) @ target - np.eye(3)
+                ).max()
+                for cell, turn in zip(cells, turns, strict=True)
+            ]
+        )
+        excess = np.rint((strains - strains.min(initial=np.inf)) / SIMILAR_STRAIN)
+        for place in np.lexsort(([-np.trace(turn) for turn in turns], excess)):
             atoms = _matched_atoms(old, new, cells[place])
             if atoms is not None:
                 return Correspondence(cells[place], atoms, turns[place])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcinv_core.crystal import Crystal, ForceConstants
+from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
 from fcinv_core.crystal.structure_files import StructureFile
 from fcinv_core.crystal.transfer import carried_to
 from fcinv_core.errors import FcinvError
@@ -123,6 +123,22 @@ def test_upside_down_is_turned_round(silicon):
     odd = silicon.with_values(values)
     turned = odd.on(silicon.crystal.with_lattice(silicon.crystal.lattice @ half_turn))
     np.testing.assert_allclose(turned.values, half_turn @ values @ half_turn, atol=1e-12)
+
+
+def test_axes_of_similar_lengths_are_not_exchanged():
+    """A tetragonal cell, c/a = 1.06, whose axes another file lists in another order."""
+    positions = np.array([[0, 0, 0], [0.5, 0.5, 0.53], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    symbols = ("Pb", "Ti", "O", "O", "O")
+    lattice, order = np.diag([4.0, 4.0, 4.24]), [2, 0, 1]
+    old = Crystal.from_cell(StructureFile(lattice, positions, symbols), [2, 2, 2])
+    basis = ForceConstantBasis.from_crystal(old)
+    parameters = np.random.default_rng(0).normal(size=basis.n_parameters)
+    force_constants = basis.force_constants(parameters)
+    same = StructureFile(lattice[order][:, order], positions[:, order], symbols)
+    new = Crystal.from_cell(same, [2, 2, 2])
+    carried = carried_to(force_constants, new)
+    np.testing.assert_allclose(all_energies(carried), all_energies(force_constants), atol=1e-4)
+    assert ForceConstantBasis.from_crystal(new).residual_of(carried) < 1e-6
 
 
 @pytest.mark.parametrize("problem", ["composition", "structure", "lattice"])
