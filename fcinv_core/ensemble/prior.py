@@ -26,20 +26,13 @@ import torch
 from fcinv_core.crystal import ForceConstantBasis, ForceConstants
 from fcinv_core.ensemble.prior_position import PriorPosition, position
 from fcinv_core.ensemble.prior_widths import USUAL, PriorWidths, mean_square_energy, shape_factor
-from fcinv_core.ensemble.samples import force_field_samples
+from fcinv_core.ensemble.samples import ForceFieldSample, force_field_samples
 from fcinv_core.ensemble.stability import EnergyExtremes
 from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
     from fcinv_core.ensemble.potentials import Progress
-    from fcinv_core.ensemble.prior_widths import (
-        USUAL,
-        PriorWidths,
-        mean_square_energy,
-        shape_factor,
-    )
-from fcinv_core.ensemble.samples import ForceFieldSample
 
 DRAWS_AT_ONCE = 256
 """Fixed, so that a longer sample of the same seed begins with a shorter one."""
