@@ -11,6 +11,7 @@ from fcinv_core.crystal import Crystal
 from fcinv_core.scattering.hermitian import unpacked
 from fcinv_core.scattering.irreducible import IrreducibleQ
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
+from fcinv_core.scattering.threads import block_bytes, block_slices, run_blocks
 
 MESH_LENGTH = 16.0
 """Å: the mesh has at least this length over |a| points along each reciprocal axis."""
@@ -52,6 +53,9 @@ class EnergyExtremes:
             )
         fourier = self._dynamics.fourier
         points = torch.as_tensor(probe_points(crystal), device=fourier.device)
+        # Dynamical matrices, those of force constants by translation, and a complex copy.
+        n_matrices = 3 * len(points) + 3 * fourier.n_translations
+        self._bytes_per_set = 8 * n_matrices * fourier.n_modes**2
         self._waves = fourier.waves(points, torch.float64)
         self._dipoles = None if self._polar is None else self._polar.components(points)
 
@@ -67,17 +71,21 @@ class EnergyExtremes:
         -------
         lowest and highest energy of each set, (n_sets,) in meV; unstable modes are negative.
         """
-        real_space = self._dynamics.real_space(values, self._polar)
-        matrices = real_space.matrices(self._waves)
-        if self._dipoles is not None:
-            matrices = matrices + self._dipoles
-        squares = torch.linalg.eigvalsh(unpacked(matrices))
-        lowest, highest = squares.amin(dim=(-2, -1)), squares.amax(dim=(-2, -1))
-        return _energies(lowest), _energies(highest)
+        device = self._dynamics.fourier.device
+        found = torch.empty(2, len(values), device=device, dtype=torch.float64)
 
+        def work(sets: slice) -> None:
+            real_space = self._dynamics.real_space(values[sets], self._polar)
+            matrices = real_space.matrices(self._waves)
+            if self._dipoles is not None:
+                matrices = matrices + self._dipoles
+            squares = torch.linalg.eigvalsh(unpacked(matrices))
+            found[0, sets], found[1, sets] = squares.amin(dim=(-2, -1)), squares.amax(dim=(-2, -1))
 
-def _energies(squares: torch.Tensor) -> torch.Tensor:
-    return squares.sign() * squares.abs().sqrt()
+        blocks = block_slices(len(values), self._bytes_per_set, block_bytes(device))
+        run_blocks(work, blocks, device)
+        lowest, highest = found.sign() * found.abs().sqrt()
+        return lowest, highest
 
 
 def lowest_energies(crystal: Crystal, values: np.ndarray) -> np.ndarray:

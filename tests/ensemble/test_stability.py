@@ -47,6 +47,21 @@ def test_several_sets_at_once(silicon):
     assert energies[1] == pytest.approx(-62, abs=3)  # the highest mode is imaginary now
 
 
+def test_blocks_of_sets_change_nothing(silicon, monkeypatch):
+    factors = np.linspace(-1, 2, 7)
+    values = factors[:, None, None, None, None] * silicon.values
+    together = lowest_energies(silicon.crystal, values)
+    asked = []
+
+    def one_by_one(n_items, *sizes):
+        asked.append(n_items)
+        return [slice(i, i + 1) for i in range(n_items)]
+
+    monkeypatch.setattr("fcinv_core.ensemble.stability.block_slices", one_by_one)
+    np.testing.assert_allclose(lowest_energies(silicon.crystal, values), together, atol=1e-6)
+    assert asked == [7]
+
+
 def test_a_mode_that_is_imaginary_at_gamma_only(magnesia):
     """A force between the sublattices as wholes acts at Γ and at no other wave vector."""
     crystal = magnesia.crystal
