@@ -43,6 +43,9 @@ ENOUGH_STABLE = 0.05
 NARROWING = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.09, 0.06, 0.04)
 """Factors on the scatter of shapes that are tried."""
 
+MOST_FRUITLESS = 40
+"""Times that `DRAWS_AT_ONCE` draws may be of no use before giving up."""
+
 KEPT_DISTANCES = 2000
 """Draws whose distances from the centre are kept, for ranks."""
 
@@ -240,11 +243,21 @@ class Prior:
         Returns
         -------
         (n, n_parameters) in eV/Å², float64.
+
+        Raises
+        ------
+        FcinvError
+            When none of thousands of draws is stable and in the range of energies.
         """
         generator = torch.Generator(device).manual_seed(seed)
         kept, n_kept = [torch.empty(0, len(self.centre), device=device, dtype=torch.float64)], 0
         bottom, top = (0.0, math.inf) if fixed_stiffness else self.energy_range
         while n_kept < n:
+            if n_kept == 0 and len(kept) > MOST_FRUITLESS:
+                raise FcinvError(
+                    f"no draw of the prior of {self.crystal.formula} is stable and reaches up to "
+                    f"{bottom:.3g} to {top:.3g} meV: its widths do not fit its range of energies"
+                )
             drawn = self.shapes(DRAWS_AT_ONCE, generator)
             logarithm = self.widths.stiffness_spread * _normal(generator, DRAWS_AT_ONCE, 1)
             if not fixed_stiffness:
@@ -289,7 +302,7 @@ class Prior:
         Raises
         ------
         FcinvError
-            When they belong to another crystal.
+            When they belong to another crystal, or their mean squared energy is not above 0.
         """
         return position(self, force_constants)
 
@@ -299,18 +312,17 @@ class Prior:
         Parameters
         ----------
         parameters
-            (n, n_parameters) in eV/Å².
+            (n, n_parameters) in eV/Å², of a stiffness above 0.
 
         Returns
         -------
         (n, 2): by overall stiffness, and by shape, for amplitude u = 1.
         """
         stiffness = self.stiffness(parameters)
-        log_stiffness = np.log(np.maximum(stiffness, np.finfo(float).tiny))
         by_stiffness = (
-            log_stiffness - math.log(self.widths.stiffness_median)
-        ) / self.widths.stiffness_spread
-        offsets = parameters / np.exp(log_stiffness)[:, None] - self.centre
+            np.log(stiffness / self.widths.stiffness_median) / self.widths.stiffness_spread
+        )
+        offsets = parameters / stiffness[:, None] - self.centre
         whitened = offsets @ self._whitening.T
         return np.stack([by_stiffness**2, np.sum(whitened**2, axis=1)], axis=1)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fcinv_core.crystal.transfer import carried_to
+from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import ForceConstants
@@ -82,8 +83,13 @@ def position(prior: Prior, force_constants: ForceConstants) -> PriorPosition:
     """See `Prior.where`."""
     carried = carried_to(force_constants, prior.crystal)
     parameters = prior.basis.parameters_of(carried)
-    by_stiffness, by_shape = prior.squared_distances(parameters[None])[0]
     stiffness = float(prior.stiffness(parameters))
+    if not stiffness > 0:
+        raise FcinvError(
+            f"the mean squared energy of these force constants of {prior.crystal.formula} is not "
+            "above 0: they hold nothing together; check their sign"
+        )
+    by_stiffness, by_shape = prior.squared_distances(parameters[None])[0]
     offsets = parameters / stiffness - prior.centre
     deviations = offsets / np.linalg.norm(prior.factor, axis=1)
     order = np.argsort(-np.abs(deviations))[:NAMED]

@@ -171,6 +171,17 @@ def test_same_seed_same_draws_and_longer_samples_begin_alike(silicon):
     assert silicon.sample(0).shape == (0, silicon.basis.n_parameters)
 
 
+def test_impossible_range_of_energies_is_an_error_and_no_endless_search(germanium_prior):
+    with pytest.raises(FcinvError, match="no draw of the prior of Ge"):
+        replace(germanium_prior, energy_range=(1e5, 2e5)).sample(1)
+
+
+def test_force_constants_of_the_wrong_sign_are_refused(germanium_prior, germanium):
+    for factor in (-1.0, 0.0):
+        with pytest.raises(FcinvError, match="check their sign"):
+            germanium_prior.where(germanium.scaled(factor))
+
+
 def test_stored_prior_is_the_same(silicon, tmp_path):
     silicon.save(tmp_path / "prior.safetensors")
     again = Prior.load(tmp_path / "prior.safetensors")
