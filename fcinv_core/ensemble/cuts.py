@@ -59,7 +59,8 @@ def random_cut(
     lengths = 2 * np.pi * np.linalg.norm(scan.ub @ scan.axes, axis=0)
     scanned = np.sort(random.permutation(3)[: SCANNED[kind]])
     if kind == "map":
-        width = 4 * (energy_edges[1] - energy_edges[0])
+        bin_width, extent = energy_edges[1] - energy_edges[0], energy_edges[-1] - energy_edges[0]
+        width = min(4 * bin_width, extent / 4)
         low = random.uniform(energy_edges[0] + 2 * width, energy_edges[-1] - width)
         energy_edges = np.array([low, low + width])
         reached = reached[np.abs(reached[:, 3] - low) < 4 * width]

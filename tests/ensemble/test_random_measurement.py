@@ -131,6 +131,16 @@ def test_impossible_ranges_are_refused(germanium):
         random_measurements(germanium, 1, impossible)
 
 
+def test_maps_at_one_of_few_energies(germanium, quick_ranges):
+    """Fewer energy bins than a map takes together otherwise."""
+    ranges = replace(quick_ranges, kinds=("map",), energy_bins=(2, 2))
+    found = RandomMeasurement.draw(germanium, ranges, seed=1)
+    (low, high) = found.template.axes[found.template.energy_axis].edges
+    top = germanium.frequencies(np.indices((4, 4, 4)).reshape(3, -1).T / 4).max()
+    assert -0.15 * top < low < high < found.incident_energy
+    assert found.simulate(germanium).num_events.sum() > 0
+
+
 def test_no_measurement_of_nothing(germanium, quick_ranges):
     """Cuts that see no bands, or structure factors that vanish, are planned anew.
 
