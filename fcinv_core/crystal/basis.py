@@ -72,12 +72,17 @@ class ForceConstantBasis:
         Raises
         ------
         FcinvError
-            When the cutoff is not positive or leaves no force constants.
+            When the cutoff is not positive, or it or the supercell leaves no force constants.
         """
         if cutoff is not None and not cutoff > 0:
             raise FcinvError(f"cutoff {cutoff} Å is not positive")
         neighbours = Neighbours(crystal)
-        nearest = min((shell.distance for shell in neighbours.shells), default=np.inf)
+        if not neighbours.shells:
+            raise FcinvError(
+                f"a supercell of one atom has no force constants of {crystal.formula}: take a "
+                "larger one"
+            )
+        nearest = min(shell.distance for shell in neighbours.shells)
         if cutoff is not None and cutoff < nearest:
             raise FcinvError(
                 f"a cutoff of {cutoff} Å leaves no force constants of {crystal.formula}: raise "
@@ -127,15 +132,8 @@ class ForceConstantBasis:
         """
         linear_map, elements = arrays["map"], arrays["elements"]
         rows = 9 * crystal.n_primitive * crystal.n_supercell
-        if (
-            linear_map.ndim != 2
-            or len(linear_map) != rows
-            or elements.shape
-            != (
-                linear_map.shape[1],
-                4,
-            )
-        ):
+        fits = linear_map.ndim == 2 and len(linear_map) == rows
+        if not fits or elements.shape != (linear_map.shape[1], 4):
             raise FcinvError(
                 f"a stored basis of {linear_map.shape} force constants does not fit "
                 f"{crystal.formula} in a supercell of {crystal.n_supercell} atoms: it is damaged"

@@ -170,3 +170,8 @@ def test_stored_basis_of_another_crystal_is_refused(silicon, magnesia):
     arrays = ForceConstantBasis.from_crystal(silicon.crystal).to_arrays()
     with pytest.raises(FcinvError, match="does not fit"):
         ForceConstantBasis.from_arrays(magnesia.crystal.with_supercell([1, 1, 1]), None, arrays)
+
+
+def test_one_atom_has_no_force_constants(make_crystal):
+    with pytest.raises(FcinvError, match="supercell of one atom"):
+        ForceConstantBasis.from_crystal(make_crystal(bulk("Cu", "sc", a=2.4), [1, 1, 1]))
