@@ -72,7 +72,9 @@ def match_lattice(
     """
     metric = _metric(lattice_parameters)
     candidates = cells_like(metric, crystal.primitive_lattice, tolerance)
-    strains = np.array([_strain(metric, cell @ crystal.primitive_lattice) for cell in candidates])
+    strains = np.array(
+        [strain_between(metric, cell @ crystal.primitive_lattice) for cell in candidates]
+    )
     if len(candidates) == 0 or strains.min() > tolerance:
         raise FcinvError(_mismatch(lattice_parameters, crystal, tolerance))
     equally_good = candidates[strains <= strains.min() + EQUALLY_GOOD]
@@ -80,7 +82,7 @@ def match_lattice(
     same = {_key(cell @ rotation) for rotation in _laue_rotations(crystal)}
     return LatticeMatch(
         to_primitive=np.linalg.inv(cell),
-        strain=_strain(metric, cell @ crystal.primitive_lattice),
+        strain=strain_between(metric, cell @ crystal.primitive_lattice),
         ambiguous=any(_key(other) not in same for other in equally_good),
         setting=setting,
     )
@@ -102,7 +104,7 @@ def _metric(lattice_parameters: Sequence[float]) -> np.ndarray:
     return metric
 
 
-def _strain(metric: np.ndarray, lattice: np.ndarray) -> float:
+def strain_between(metric: np.ndarray, lattice: np.ndarray) -> float:
     """Largest relative difference in length between a metric and a lattice (rows)."""
     inverse = np.linalg.inv(lattice)
     stretches = np.sqrt(np.linalg.eigvalsh(inverse @ metric @ inverse.T))

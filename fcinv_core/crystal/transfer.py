@@ -14,17 +14,17 @@ import numpy as np
 
 from fcinv_core.crystal.crystal import Crystal
 from fcinv_core.crystal.force_constants import ForceConstants, rotation_between
-from fcinv_core.crystal.matching import cells_like
+from fcinv_core.crystal.matching import EQUALLY_GOOD, cells_like, strain_between
 from fcinv_core.errors import FcinvError
 
 LARGEST_STRAIN = 0.1
 """Between the two lattices: force fields relax to cells a few percent off."""
 
-SIMILAR_STRAIN = 0.005
-"""Lattices that are strained by no more than that against each other say nothing about axes."""
-
 LARGEST_SHIFT = 0.3
 """Å between the positions of an atom in both descriptions, once the cells coincide."""
+
+SIMILAR_SHIFT = 0.02
+"""Å: differences of that size are no reason to prefer one of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,37 +97,38 @@ def carried_to(force_constants: ForceConstants, crystal: Crystal) -> ForceConsta
 
 
 def _correspondence(old: Crystal, new: Crystal) -> Correspondence:
-    """The one with the least strain, and of those that hardly differ in it the least rotation.
+    """The one with the least strain; of those about as good the one whose atoms fit best.
 
-    Axes of similar lengths are not exchanged that way. Which of several equivalent ones is taken
-    does not matter.
+    Of the rest the one with the least rotation: axes of similar lengths, or the ends of a polar
+    axis, are not exchanged that way. Which of several equivalent ones is taken does not matter.
     """
+    found: list[tuple[tuple[float, ...], Correspondence]] = []
     if sorted(old.primitive_symbols) == sorted(new.primitive_symbols):
         target = new.primitive_lattice
-        cells = cells_like(target @ target.T, old.primitive_lattice, LARGEST_STRAIN)
-        cells = cells[np.rint(np.linalg.det(cells)) == 1]
-        turns = [rotation_between(cell @ old.primitive_lattice, target) for cell in cells]
-        strains = np.array(
-            [
-                np.abs(
-                    np.linalg.inv(cell @ old.primitive_lattice @ turn) @ target - np.eye(3)
-                ).max()
-                for cell, turn in zip(cells, turns, strict=True)
-            ]
-        )
-        excess = np.rint((strains - strains.min(initial=np.inf)) / SIMILAR_STRAIN)
-        for place in np.lexsort(([-np.trace(turn) for turn in turns], excess)):
-            atoms = _matched_atoms(old, new, cells[place])
-            if atoms is not None:
-                return Correspondence(cells[place], atoms, turns[place])
+        metric = target @ target.T
+        cells = cells_like(metric, old.primitive_lattice, LARGEST_STRAIN)
+        for cell in cells[np.rint(np.linalg.det(cells)) == 1]:
+            shift, atoms = _matched_atoms(old, new, cell)
+            if atoms is None:
+                continue
+            lattice = cell @ old.primitive_lattice
+            turn = rotation_between(lattice, target)
+            strain = strain_between(metric, lattice)
+            rank = (strain // EQUALLY_GOOD, shift // SIMILAR_SHIFT, -float(np.trace(turn)))
+            found.append((rank, Correspondence(cell, atoms, turn)))
+    if found:
+        return min(found, key=lambda ranked: ranked[0])[1]
     raise FcinvError(
         f"force constants of {old.formula} ({old.space_group}) cannot be carried to "
         f"{new.formula} ({new.space_group}): give force constants of the same structure"
     )
 
 
-def _matched_atoms(old: Crystal, new: Crystal, cell: np.ndarray) -> np.ndarray | None:
-    """For each new atom the old one at its place, for the best common shift, or None."""
+def _matched_atoms(old: Crystal, new: Crystal, cell: np.ndarray) -> tuple[float, np.ndarray | None]:
+    """Largest distance in Å, and for each new atom the old one at its place, or None.
+
+    For the best common shift.
+    """
     there = old.primitive_positions @ np.linalg.inv(cell)
     same = np.array(new.primitive_symbols)[:, None] == np.array(old.primitive_symbols)
     best: tuple[float, np.ndarray | None] = (LARGEST_SHIFT, None)
@@ -144,4 +145,4 @@ def _matched_atoms(old: Crystal, new: Crystal, cell: np.ndarray) -> np.ndarray |
         largest = np.linalg.norm((chosen - chosen.mean(axis=0)) @ new.primitive_lattice, axis=1)
         if len(set(atoms.tolist())) == len(atoms) and largest.max() < best[0]:
             best = float(largest.max()), atoms
-    return best[1]
+    return best

@@ -7,6 +7,7 @@ import pytest
 
 from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
 from fcinv_core.crystal.structure_files import StructureFile
+from fcinv_core.crystal.transfer import _correspondence as found
 from fcinv_core.crystal.transfer import carried_to
 from fcinv_core.errors import FcinvError
 
@@ -125,8 +126,9 @@ def test_upside_down_is_turned_round(silicon):
     np.testing.assert_allclose(turned.values, half_turn @ values @ half_turn, atol=1e-12)
 
 
-def test_axes_of_similar_lengths_are_not_exchanged():
-    """A tetragonal cell, c/a = 1.06, whose axes another file lists in another order."""
+@pytest.mark.parametrize("change", ["order of the axes", "direction of the polar axis"])
+def test_what_is_nearly_a_symmetry_is_none(change):
+    """A tetragonal polar perovskite, c/a = 1.06, in a file with other axes."""
     positions = np.array([[0, 0, 0], [0.5, 0.5, 0.53], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
     symbols = ("Pb", "Ti", "O", "O", "O")
     lattice, order = np.diag([4.0, 4.0, 4.24]), [2, 0, 1]
@@ -134,11 +136,27 @@ def test_axes_of_similar_lengths_are_not_exchanged():
     basis = ForceConstantBasis.from_crystal(old)
     parameters = np.random.default_rng(0).normal(size=basis.n_parameters)
     force_constants = basis.force_constants(parameters)
-    same = StructureFile(lattice[order][:, order], positions[:, order], symbols)
+    if change == "order of the axes":
+        same = StructureFile(lattice[order][:, order], positions[:, order], symbols)
+    else:
+        same = StructureFile(lattice, -positions, symbols)
     new = Crystal.from_cell(same, [2, 2, 2])
     carried = carried_to(force_constants, new)
     np.testing.assert_allclose(all_energies(carried), all_energies(force_constants), atol=1e-4)
     assert ForceConstantBasis.from_crystal(new).residual_of(carried) < 1e-6
+    # Atoms are where they were: titanium closer to one of its oxygens along the polar axis.
+    there = found(old, new)
+    moved = there.cell @ old.primitive_lattice @ there.rotation
+    np.testing.assert_allclose(moved, new.primitive_lattice, atol=1e-9)
+    separations = [
+        (crystal.primitive_positions[atoms] - crystal.primitive_positions[atoms[0]]) @ cell
+        for crystal, atoms, cell in (
+            (old, there.atoms, old.primitive_lattice @ there.rotation),
+            (new, np.arange(5), new.primitive_lattice),
+        )
+    ]
+    offsets = (separations[0] - separations[1]) @ np.linalg.inv(new.primitive_lattice)
+    np.testing.assert_allclose(offsets, np.rint(offsets), atol=1e-9)
 
 
 @pytest.mark.parametrize("problem", ["composition", "structure", "lattice"])
