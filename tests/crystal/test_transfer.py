@@ -159,6 +159,17 @@ def test_what_is_nearly_a_symmetry_is_none(change):
     np.testing.assert_allclose(offsets, np.rint(offsets), atol=1e-9)
 
 
+def test_axes_of_similar_lengths_are_not_exchanged():
+    """One atom in a tetragonal cell, c/a = 1.04, listed with c first: only lengths tell."""
+    one = np.zeros((1, 3))
+    old = Crystal.from_cell(StructureFile(np.diag([2.5, 2.5, 2.6]), one, ("Cu",)), [3, 3, 3])
+    basis = ForceConstantBasis.from_crystal(old)
+    parameters = np.random.default_rng(0).normal(size=basis.n_parameters)
+    new = Crystal.from_cell(StructureFile(np.diag([2.6, 2.5, 2.5]), one, ("Cu",)), [3, 3, 3])
+    carried = carried_to(basis.force_constants(parameters), new)
+    assert ForceConstantBasis.from_crystal(new).residual_of(carried) < 1e-6
+
+
 @pytest.mark.parametrize("problem", ["composition", "structure", "lattice"])
 def test_another_crystal_is_refused_in_one_line(silicon, magnesia, problem):
     crystal = magnesia.crystal
