@@ -30,7 +30,7 @@ SAMPLING_OVER_COUNTING = 0.2
 PEAK_COUNTS = 300.0
 BACKGROUND = 0.02
 
-MOST_PARTS = 36
+MOST_PARTS = 32
 """Bins are cut into no more parts."""
 
 MOST_PER_BIN = 4.0
