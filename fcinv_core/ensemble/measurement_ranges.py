@@ -11,6 +11,30 @@ from fcinv_core.errors import FcinvError
 
 Range = tuple[float, float]
 
+MOST_MASKED = 0.95
+"""Fraction of the detectors that may be masked at most."""
+
+_TINY = 1e-12
+_LEAST = {
+    "top_energy_over_incident": _TINY,
+    "temperature": _TINY,
+    "width_excess": _TINY,
+    "n_orientations": 1,
+    "orientation_step": _TINY,
+    "q_step": _TINY,
+    "thickness": _TINY,
+    "energy_bin_over_width": _TINY,
+    "energy_bins": 1,
+    "peak_counts": _TINY,
+    "flat_background": _TINY,
+    "background_slope": -np.inf,
+    "elastic_tail": _TINY,
+    "elastic_decay": _TINY,
+    "masked_detectors": 0.0,
+    "scale": _TINY,
+}
+"""What is drawn uniformly in the logarithm, or divided by, is above 0."""
+
 
 @dataclass(frozen=True)
 class MeasurementRanges:
@@ -91,6 +115,14 @@ class MeasurementRanges:
         unknown = set(self.kinds) - set(KINDS)
         if unknown or not self.kinds:
             raise FcinvError(f"kinds {self.kinds} of measurements: give some of {', '.join(KINDS)}")
+        for name, least in _LEAST.items():
+            low, high = getattr(self, name)
+            most = MOST_MASKED if name == "masked_detectors" else np.inf
+            if not (least <= low <= high <= most and high < np.inf):
+                raise FcinvError(
+                    f"{name} {(low, high)} of random measurements: give lowest and highest, "
+                    f"between {least:g} and {most:g}"
+                )
 
 
 def log_uniform(random: np.random.Generator, limits: Range) -> float:

@@ -355,6 +355,8 @@ def random_measurements(
     """
     ranges = ranges or MeasurementRanges()
     kinds = tuple(kind for kind in ranges.kinds if kind != "map")
+    if not kinds:
+        raise FcinvError("a pool of measurements holds no maps: give other kinds, too")
     ranges = replace(ranges, kinds=kinds, energy_bins=(energy_bins, energy_bins))
     found: list[RandomMeasurement] = []
     for number in range(10 * n):

@@ -163,3 +163,26 @@ def test_no_measurement_of_nothing(germanium, quick_ranges):
             np.random.default_rng(seed),
         )
         assert flat > 0.005 * usual
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": (0.0, 300.0)},
+        {"peak_counts": (100.0, 10.0)},
+        {"masked_detectors": (0.0, 1.0)},
+        {"scale": (float("nan"), 1.0)},
+        {"energy_bins": (0, 10)},
+        {"background_slope": (0.0, float("inf"))},
+    ],
+)
+def test_ranges_that_are_none_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(FcinvError, match=name) as caught:
+        MeasurementRanges(**wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_pools_hold_no_maps(germanium):
+    with pytest.raises(FcinvError, match="no maps"):
+        random_measurements(germanium, 1, MeasurementRanges(kinds=("map",)))
