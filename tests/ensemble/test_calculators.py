@@ -83,7 +83,7 @@ def weights_of(name, cache):
 def test_mace(install, cache):
     calls = []
     install("mace.calculators", mace_mp=recorder(calls))
-    weights_of("mace", cache)
+    path = weights_of("mace", cache)
     assert ForceField("mace").calculator == "calculator"
     assert calls == [((), {"model": path, "device": "cpu", "default_dtype": "float64"})]
 
