@@ -241,6 +241,14 @@ class Crystal:
         return 2 * np.pi * np.linalg.inv(self.primitive_lattice).T
 
     @property
+    def commensurate_points(self) -> np.ndarray:
+        """(n, 3) wave vectors of the supercell, reciprocal coordinates of the primitive cell."""
+        from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
+
+        cells = self.supercell_lattice @ np.linalg.inv(self.primitive_lattice)
+        return np.array(get_commensurate_points(np.rint(cells).astype(int).T))
+
+    @property
     def primitive_positions(self) -> np.ndarray:
         """(n_primitive, 3) fractional positions in the primitive cell."""
         return np.array(self._cells.primitive.scaled_positions)

@@ -20,7 +20,7 @@ from fcinv_core.ensemble.measured_rows import MeasuredRows
 from fcinv_core.ensemble.measurement_ranges import MeasurementRanges, Range, log_uniform
 from fcinv_core.ensemble.multiphonon import MultiphononGaussians
 from fcinv_core.ensemble.peak_intensity import peak_intensity
-from fcinv_core.ensemble.random_measurement import RandomMeasurement, widened
+from fcinv_core.ensemble.random_measurement import RandomMeasurement
 from fcinv_core.errors import FcinvError
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
@@ -182,7 +182,7 @@ class MeasurementBatches:
         chosen = geometry.choose(self.n_q, random)
         temperature = log_uniform(random, self.ranges.temperature)
         excess = float(random.uniform(*self.ranges.width_excess))
-        resolution = widened(geometry.stated_resolution, excess)
+        resolution = geometry.stated_resolution.scaled(excess)
         kernel = ModeKernel(torch.from_numpy(geometry.edges), temperature, resolution)
 
         intensity = self._intensity(parameters, geometry, chosen, kernel)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fcinv_core.ensemble.peak_intensity import peak_intensity
-from fcinv_core.ensemble.random_measurement import RandomMeasurement, widened
+from fcinv_core.ensemble.random_measurement import RandomMeasurement
 from fcinv_core.scattering.conditions import bins_in_crystal
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
@@ -91,7 +91,9 @@ class MeasuredRows:
         centres, bin_vectors, edges = bins_in_crystal(template, reference.crystal)
         exposure = np.nan_to_num(template.spectra(measurement.exposure))
         seen = exposure.any(axis=1)
-        parts = _parts_needed(measurement, reference, centres[seen], exposure[seen])
+        parts = _parts_needed(
+            measurement, reference, centres[seen], bin_vectors, edges, exposure[seen]
+        )
         while True:
             rotations = part_rotations(bin_vectors, parts, reference.crystal.point_group_rotations)
             needed = np.sort(parts_of_bins(centres[seen], bin_vectors, parts, rotations).q_index)
@@ -109,7 +111,7 @@ class MeasuredRows:
             bin_vectors=bin_vectors,
             edges=edges,
             exposure=exposure[seen] / np.median(exposure[exposure > 0]),
-            stated_resolution=widened(measurement.resolution, 1 / measurement.width_excess),
+            stated_resolution=measurement.resolution.scaled(1 / measurement.width_excess),
             incident_energy=measurement.incident_energy,
             parts=parts,
             kind=kind.reshape(-1),
@@ -137,6 +139,8 @@ def _parts_needed(
     measurement: RandomMeasurement,
     reference: ForceConstants,
     centres: np.ndarray,
+    bin_vectors: np.ndarray,
+    edges: np.ndarray,
     exposure: np.ndarray,
 ) -> tuple[int, int, int]:
     """Along the edges of a bin, so that cutting any of them in two again changes little."""
@@ -145,7 +149,6 @@ def _parts_needed(
     polar = dynamics.polar_part_of(reference)
     real_space = dynamics.real_space(torch.tensor(reference.values)[None], polar)
     tensors = dynamics.tensors(real_space, measurement.temperature, polar)
-    _, bin_vectors, edges = bins_in_crystal(measurement.template, crystal)
     kernel = ModeKernel(torch.from_numpy(edges), measurement.temperature, measurement.resolution)
     offsets = (centres - np.rint(centres)) @ crystal.reciprocal_lattice
     far = np.flatnonzero(np.linalg.norm(offsets, axis=1) > BRAGG_DISTANCE)

@@ -98,9 +98,7 @@ def expected_signal(
         multiphonon=background.multiphonon,
     )
     edges = torch.from_numpy(template.axes[template.energy_axis].edges)
-    along_energy = [1] * len(template.shape)
-    along_energy[template.energy_axis] = -1
-    smooth = background.spectrum(edges).numpy().reshape(along_energy)
+    smooth = template.along_energy(background.spectrum(edges).numpy())
     return bins.with_values(scale * (model(force_constants) + smooth))
 
 

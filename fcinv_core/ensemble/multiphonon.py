@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fcinv_core.scattering.kernel import MINIMUM_ENERGY_MEV, ModeKernel, bose_occupation
+from fcinv_core.scattering.line_shape import gaussians_in_bins
 from fcinv_core.units import (
     ENERGY_SQUARED_PER_DYNAMICAL,
     HBAR_SQUARED_OVER_U,
@@ -94,7 +95,5 @@ class MultiphononGaussians:
 
     def _gaussians(self, centre: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
         """Unit areas on the energy bins, (..., n_energy)."""
-        edges = self._kernel.edges
         width = (self._kernel.resolution.sigma(centre)[0].square() + variance).sqrt()
-        cumulative = torch.erf((edges - centre[..., None]) * (0.5**0.5 / width)[..., None])
-        return 0.5 * torch.diff(cumulative) / torch.diff(edges)
+        return gaussians_in_bins(self._kernel.edges, centre, width, torch.ones_like(centre))

@@ -19,7 +19,7 @@ from fcinv_core.histogram import SQEHistogram
 from fcinv_core.histogram.experiment import ExperimentInfo, lattice_from_ub
 from fcinv_core.scattering.coverage import exposure
 from fcinv_core.scattering.detectors import DetectorPixels
-from fcinv_core.scattering.resolution import EnergyResolution, TabulatedWidth
+from fcinv_core.scattering.resolution import EnergyResolution
 from fcinv_core.scattering.spectrometer import Spectrometer
 from fcinv_core.units import (
     NEUTRON_ENERGY_PER_K2,
@@ -112,7 +112,7 @@ class RandomMeasurement:
         temperature = log_uniform(random, ranges.temperature)
         stated = spectrometer.resolution(incident_energy)
         excess = float(random.uniform(*ranges.width_excess))
-        resolution = widened(stated, excess)
+        resolution = stated.scaled(excess)
         scan = random_scan(
             reference.crystal, ranges.n_orientations, ranges.orientation_step, random
         )
@@ -196,14 +196,6 @@ class RandomMeasurement:
             scale=self.scale,
             seed=seed,
         )
-
-
-def widened(resolution: EnergyResolution, factor: float) -> EnergyResolution:
-    """The same resolution with ``factor`` times the width."""
-    width = resolution.width
-    if isinstance(width, TabulatedWidth):
-        return EnergyResolution.tabulated(width.energies, [factor * fwhm for fwhm in width.fwhm])
-    return EnergyResolution.polynomial([factor * value for value in width.coefficients])
 
 
 def _spectrometer(
@@ -316,9 +308,7 @@ def _counted_share(template: SQEHistogram, incident_energy: float) -> np.ndarray
     knows nothing of that: over the weight, it is the exposure.
     """
     energies = template.axes[template.energy_axis].centres
-    shape = [1] * len(template.shape)
-    shape[template.energy_axis] = -1
-    return np.sqrt(1 - energies / incident_energy).reshape(shape)
+    return template.along_energy(np.sqrt(1 - energies / incident_energy))
 
 
 def _background(

@@ -109,14 +109,10 @@ def lowest_energies(crystal: Crystal, values: np.ndarray) -> np.ndarray:
 
 def probe_points(crystal: Crystal) -> np.ndarray:
     """(n, 3) wave vectors in reciprocal coordinates, one of each set of equivalent ones; not Γ."""
-    from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
-
-    cells = crystal.supercell_lattice @ np.linalg.inv(crystal.primitive_lattice)
-    commensurate = np.array(get_commensurate_points(np.rint(cells).astype(int).T))
     lengths = np.linalg.norm(crystal.primitive_lattice, axis=1)
     sizes = np.maximum(np.ceil(MESH_LENGTH / lengths).astype(int), 2)
     mesh = np.array(list(product(*(range(size) for size in sizes)))) / sizes
-    points = [commensurate, mesh]
+    points = [crystal.commensurate_points, mesh]
     if any(np.array_equal(turn, -np.eye(3)) for turn in crystal.point_group_rotations):
         points.append(CLOSE_TO_GAMMA * np.array(list(product((-1, 0, 1), repeat=3))))
     distinct = IrreducibleQ.from_points(np.vstack(points), crystal.point_group_rotations).q_points

@@ -92,10 +92,10 @@ class ExperimentInfo:
 
         Whatever is missing or unreadable is left unknown, as Mantid's own loader does.
         """
-        crystal = _child(group, "sample/oriented_lattice")
+        crystal = child(group, "sample/oriented_lattice")
         ub = _numbers(crystal, "orientation_matrix", 9)
         cell = [_numbers(crystal, f"unit_cell_{name}", 1) for name in _CELL]
-        logs = _child(group, "logs")
+        logs = child(group, "logs")
         by_name = {_plain(name): name for name in reversed(list(logs))} if logs is not None else {}
         w_matrix = _numbers(logs, "W_MATRIX/value", 9)
         return cls(
@@ -106,7 +106,7 @@ class ExperimentInfo:
             goniometer=_goniometer(logs),
             run_number=_first_text(logs, by_name, RUN_NUMBER_LOGS),
             w_matrix=None if w_matrix is None else w_matrix.reshape(3, 3),
-            instrument=_text(_child(group, "instrument/name")),
+            instrument=text_of(child(group, "instrument/name")),
         )
 
 
@@ -133,11 +133,11 @@ def _lattice(cell: list[np.ndarray | None], ub: np.ndarray | None) -> tuple[floa
 
 
 def _goniometer(logs: Any) -> tuple[GoniometerAxis, ...]:
-    group = _child(logs, "goniometer")
+    group = child(logs, "goniometer")
     count = _numbers(group, "num_axes", 1)
     axes = []
     for i in range(0 if count is None else int(count[0])):
-        axis = _child(group, f"axis{i}")
+        axis = child(group, f"axis{i}")
         angle = _numbers(axis, "angle", 1)
         direction = _numbers(axis, "rotationaxis", 3)
         if angle is None or direction is None:
@@ -148,7 +148,7 @@ def _goniometer(logs: Any) -> tuple[GoniometerAxis, ...]:
             degrees = float(np.degrees(degrees))
         x, y, z = (float(component) for component in direction)
         sense = -1 if _decode(attributes.get("sense", "CCW")) == "CW" else 1
-        axes.append(GoniometerAxis(_text(_child(axis, "name")), degrees, (x, y, z), sense))
+        axes.append(GoniometerAxis(text_of(child(axis, "name")), degrees, (x, y, z), sense))
     return tuple(axes)
 
 
@@ -167,13 +167,13 @@ def _positive_log(logs: Any, by_name: dict[str, str], names: tuple[str, ...]) ->
 def _first_text(logs: Any, by_name: dict[str, str], names: tuple[str, ...]) -> str:
     for name in names:
         if _plain(name) in by_name:
-            text = _text(_child(logs, f"{by_name[_plain(name)]}/value"))
+            text = text_of(child(logs, f"{by_name[_plain(name)]}/value"))
             if text:
                 return text
     return ""
 
 
-def _child(group: Any, path: str) -> Any:
+def child(group: Any, path: str) -> Any:
     """The group or dataset at ``path``, or None."""
     if group is None:
         return None
@@ -185,7 +185,7 @@ def _child(group: Any, path: str) -> Any:
 
 def _numbers(group: Any, path: str, count: int | None = None) -> np.ndarray | None:
     """A dataset as a flat float array; None if missing, not numbers, or not ``count`` of them."""
-    dataset = _child(group, path)
+    dataset = child(group, path)
     try:
         values = np.asarray(dataset[()]).ravel()
         if values.dtype.kind in "SO":
@@ -196,7 +196,7 @@ def _numbers(group: Any, path: str, count: int | None = None) -> np.ndarray | No
     return values if count is None or values.size == count else None
 
 
-def _text(dataset: Any) -> str:
+def text_of(dataset: Any) -> str:
     """The first value of a dataset as text; empty if there is none."""
     try:
         values = np.asarray(dataset[()]).ravel()

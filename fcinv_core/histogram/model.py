@@ -258,6 +258,12 @@ class SQEHistogram:
         n_energy = self.shape[self.energy_axis]
         return np.moveaxis(array.reshape(*other, n_energy), -1, self.energy_axis)
 
+    def along_energy(self, values: np.ndarray) -> np.ndarray:
+        """(n_energy,) values in a shape that broadcasts to that of the histogram."""
+        shape = [1] * len(self.axes)
+        shape[self.energy_axis] = -1
+        return values.reshape(shape)
+
     def q_bin_centres(self) -> np.ndarray:
         """(n_q, 3) hkl of the bin centres, in the order of the rows of `spectra`."""
         centres = [self.axes[i].centres for i in self.momentum_axes]

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from fcinv_core.errors import FcinvError
+from fcinv_core.histogram.experiment import child, text_of
 from fcinv_core.histogram.nexus import ENTRY, experiment_names
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ def instrument_xml(histogram: SQEHistogram) -> str:
     FcinvError
         Not in the file.
     """
-    for data in _of_runs(histogram, lambda run: _dataset(run, "instrument/instrument_xml/data")):
-        if text := _text(data):
+    for text in _of_runs(
+        histogram, lambda run: text_of(child(run, "instrument/instrument_xml/data"))
+    ):
+        if text:
             return text
     raise FcinvError(
         f"no instrument definition in {histogram.source}; reduce data that have their instrument, "
@@ -84,7 +87,7 @@ def _history(histogram: SQEHistogram) -> dict[str, str]:
         return {}
     with h5py.File(h5py.h5f.open_file_image(histogram.mantid_groups)) as file:
         records = file[ENTRY].get("process", {})
-        return {name: _text(_dataset(records, f"{name}/data")) for name in records}
+        return {name: text_of(child(records, f"{name}/data")) for name in records}
 
 
 def _of_runs(histogram: SQEHistogram, read: Callable[[Any], _Value]) -> list[_Value]:
@@ -105,23 +108,10 @@ def _energy_limits(run: Any) -> tuple[float, float] | None:
 
 def _numbers(run: Any, path: str) -> np.ndarray | None:
     """Finite numbers of a dataset, or None."""
-    values = _dataset(run, path)
-    if values is None or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+    try:
+        values = np.asarray(child(run, path)[()])
+    except (TypeError, OSError, RuntimeError):
+        return None
+    if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
         return None
     return values.ravel() if values.size else None
-
-
-def _text(data: np.ndarray | None) -> str:
-    """The first text of a dataset; empty without one."""
-    if data is None or not data.size:
-        return ""
-    text = data.ravel()[0]
-    text = text.decode("utf-8", errors="replace") if isinstance(text, bytes) else str(text)
-    return text.strip(" \0")
-
-
-def _dataset(group: Any, path: str) -> np.ndarray | None:
-    try:
-        return np.asarray(group[path][()])
-    except (KeyError, TypeError, OSError, RuntimeError):
-        return None

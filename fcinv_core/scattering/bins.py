@@ -96,6 +96,30 @@ class BinSampling:
     ) -> BinSampling:
         """`from_bins` where it is known that each bin needs a row of its own."""
         offsets, weights = sample_offsets(counts, spread)
+        return cls.at_offsets(
+            centres, bin_vectors, offsets, weights, rotations, reciprocal=reciprocal
+        )
+
+    @classmethod
+    def at_offsets(
+        cls,
+        centres: np.ndarray,
+        bin_vectors: np.ndarray,
+        offsets: np.ndarray,
+        weights: np.ndarray,
+        rotations: np.ndarray,
+        *,
+        reciprocal: np.ndarray | None = None,
+    ) -> BinSampling:
+        """Sample each bin at the same places; other parameters as of `from_bins`.
+
+        Parameters
+        ----------
+        offsets
+            (n_samples, 3) from the centre, in units of the bin vectors.
+        weights
+            (n_samples,) summing to 1.
+        """
         samples = centres[:, None, :] + (offsets @ bin_vectors.T)[None]
         reduced = IrreducibleQ.from_points(samples.reshape(-1, 3), rotations)
         if reciprocal is not None:

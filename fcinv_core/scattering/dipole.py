@@ -166,14 +166,13 @@ class DipoleTerm:
     @cached_property
     def _commensurate(self) -> tuple[np.ndarray, np.ndarray]:
         """(n_q, 3) q points, and (n_primitive, n_supercell, 3) translations R from κ to κ'."""
-        from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
-
         crystal = self._crystal
         supercell = crystal.supercell_lattice @ np.linalg.inv(crystal.primitive_lattice)
-        q_points = get_commensurate_points(np.rint(supercell).astype(int).T)
         positions = crystal.supercell_positions @ supercell
         cells = np.rint(positions - crystal.primitive_positions[crystal.supercell_to_primitive])
-        return q_points, cells[None] - cells[crystal.primitive_to_supercell][:, None]
+        return crystal.commensurate_points, cells[None] - cells[crystal.primitive_to_supercell][
+            :, None
+        ]
 
     def _charge_products(self, lists: EwaldLists, born_charges: torch.Tensor) -> torch.Tensor:
         """(n_pairs, 9, 6): from six components of T to nine of Z*ᵀ T Z*, in eV·Å."""

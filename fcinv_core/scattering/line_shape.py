@@ -141,3 +141,25 @@ class SkewedLine:
         head = torch.exp(-0.5 * low * low) * torch.special.erfcx((ratio - low) * math.sqrt(0.5))
         tail = torch.exp(ratio * (ratio / 2 - high)) * torch.erfc((ratio - high) * math.sqrt(0.5))
         return torch.where(u < ratio, head, tail) / (2 * self._tail)
+
+
+def gaussians_in_bins(
+    edges: torch.Tensor, centre: torch.Tensor, width: torch.Tensor, area: torch.Tensor
+) -> torch.Tensor:
+    """Averages of Gaussians over energy bins, to single precision in their tails.
+
+    `GaussianLine` is exact there, at several times the cost.
+
+    Parameters
+    ----------
+    edges
+        (n_bins + 1,) meV.
+    centre, width, area
+        Any one shape: position and standard deviation in meV, and integral.
+
+    Returns
+    -------
+    (..., n_bins).
+    """
+    cumulative = torch.erf((edges - centre[..., None]) * (0.5**0.5 / width)[..., None])
+    return torch.diff(cumulative) * (0.5 * area)[..., None] / torch.diff(edges)

@@ -51,6 +51,10 @@ class PolynomialWidth:
         floor = SMALLEST_WIDTH * self.coefficients[0]
         return fwhm.clamp(min=floor), slope.masked_fill(fwhm < floor, 0.0)
 
+    def scaled(self, factor: float) -> PolynomialWidth:
+        """``factor`` times as wide."""
+        return PolynomialWidth(tuple(factor * value for value in self.coefficients))
+
     def smallest(self, lowest: float, highest: float) -> tuple[float, float]:
         """Smallest value of the polynomial itself between two energies, and where it is."""
         from numpy.polynomial import Polynomial
@@ -115,6 +119,10 @@ class TabulatedWidth:
         x = inside - nodes[piece]
         p0, p1, p2, p3 = (coefficient[piece] for coefficient in pieces)
         return p0 + x * (p1 + x * (p2 + x * p3)), p1 + x * (2 * p2 + x * (3 * p3))
+
+    def scaled(self, factor: float) -> TabulatedWidth:
+        """``factor`` times as wide."""
+        return TabulatedWidth(self.energies, tuple(factor * fwhm for fwhm in self.fwhm))
 
     def smallest(self, lowest: float, highest: float) -> tuple[float, float]:
         """Smallest width of the table, which holds between any two energies, and where it is."""
@@ -246,6 +254,10 @@ class EnergyResolution:
             "energies": list(self.width.energies),
             "fwhm": list(self.width.fwhm),
         }
+
+    def scaled(self, factor: float) -> EnergyResolution:
+        """The same resolution with ``factor`` times the width."""
+        return EnergyResolution(self.width.scaled(factor))
 
     @property
     def elastic_fwhm(self) -> float:

@@ -23,8 +23,8 @@ import torch
 from fcinv_core.scattering.bins import BinSampling, distinct_bins
 from fcinv_core.scattering.dynamical import FourierSum, RealSpace
 from fcinv_core.scattering.hermitian import unpacked
-from fcinv_core.scattering.irreducible import IrreducibleQ
 from fcinv_core.scattering.kernel import ModeKernel, bose_occupation, continued_energy
+from fcinv_core.scattering.line_shape import REACH_GAUSSIAN, gaussians_in_bins
 from fcinv_core.scattering.plan import Block, SpectraPlan
 from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.spectra import mode_amplitudes, weighted_sums
@@ -33,9 +33,6 @@ from fcinv_core.units import HBAR_SQUARED_OVER_U, MBARN_PER_SQUARE_FM
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
-
-REACH = 6.0
-"""Standard deviations at which energy gain is left out."""
 
 _POLAR_STEP = 1e-3
 """Of a part's edges: over so much the slopes of the dipole term are taken as differences."""
@@ -167,7 +164,7 @@ class SlopingBands:
         if kernel.temperature > 0:
             # Energy gain: few modes reach the first bins, none the others.
             sigma = (kernel.resolution.sigma(-energy)[0].square() + variance).sqrt()
-            highest = (REACH * sigma - energy).max()
+            highest = (REACH_GAUSSIAN * sigma - energy).max()
             n_bins = min(int(torch.searchsorted(kernel.edges, highest)), self._plan.n_energy)
             if n_bins > 0:
                 edges = kernel.edges[: n_bins + 1]
@@ -184,9 +181,7 @@ class SlopingBands:
     ) -> torch.Tensor:
         sigma, _ = self._plan.kernel.resolution.sigma(centre)
         width = (sigma.square() + variance).sqrt()
-        # erf is several times as fast as the complement that `GaussianLine` takes for its tails.
-        cumulative = torch.erf((edges - centre[..., None]) * (0.5**0.5 / width)[..., None])
-        return torch.diff(cumulative) * (0.5 * strength)[..., None] / torch.diff(edges)
+        return gaussians_in_bins(edges, centre, width, strength)
 
     def _slopes_of_dipoles(self, polar: PolarPart) -> torch.Tensor:
         """(n_q, 3, (3 n_atoms)²) components in meV², by central differences."""
@@ -213,13 +208,5 @@ def parts_of_bins(
     """The middles of equal parts of each bin, reduced by `part_rotations`; parameters as there."""
     ticks = [(np.arange(n) + 0.5) / n - 0.5 for n in counts]
     offsets = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1).reshape(-1, 3)
-    samples = centres[:, None] + offsets @ bin_vectors.T
-    reduced = IrreducibleQ.from_points(samples.reshape(-1, 3), rotations)
-    shape = samples.shape[:2]
-    return BinSampling(
-        reduced.q_points,
-        reduced.equivalent.reshape(*shape, 3),
-        reduced.index.reshape(shape),
-        np.full(len(offsets), 1 / len(offsets)),
-        np.arange(len(centres)),
-    )
+    weights = np.full(len(offsets), 1 / len(offsets))
+    return BinSampling.at_offsets(centres, bin_vectors, offsets, weights, rotations)

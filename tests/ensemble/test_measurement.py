@@ -71,9 +71,7 @@ def exposure(request, slice_clean, normalisation):
 
 
 def in_band(histogram, band):
-    along_energy = [1] * len(histogram.shape)
-    along_energy[histogram.energy_axis] = -1
-    energies = histogram.axes[histogram.energy_axis].centres.reshape(along_energy)
+    energies = histogram.along_energy(histogram.axes[histogram.energy_axis].centres)
     return np.broadcast_to((energies > band[0]) & (energies < band[1]), histogram.shape)
 
 

@@ -24,9 +24,7 @@ def chi_squared(histogram, force_constants):
     Scale and constant background come from least squares weighted with expected variances.
     """
     model = ForwardModel(force_constants.crystal, histogram, energy_fwhm=FWHM)(force_constants)
-    along_energy = [1] * len(histogram.shape)
-    along_energy[histogram.energy_axis] = -1
-    energies = histogram.axes[histogram.energy_axis].centres.reshape(along_energy)
+    energies = histogram.along_energy(histogram.axes[histogram.energy_axis].centres)
     # Around Bragg points the model continues what diverges.
     inelastic = np.abs(energies) > 4 * FWHM
     counted = (histogram.signal > 0) & histogram.covered & inelastic
