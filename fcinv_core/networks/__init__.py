@@ -1,0 +1,1 @@
+"""Neural networks that estimate force constants from spectra."""

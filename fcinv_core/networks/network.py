@@ -1,0 +1,82 @@
+"""What every network can do, whatever is inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+if TYPE_CHECKING:
+    from fcinv_core.ensemble.measurement_group import MeasurementGroup
+    from fcinv_core.ensemble.prior import Prior
+    from fcinv_core.inversion.preparation import PreparedHistogram
+
+Settings = Mapping[str, int | float]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Force constants of n crystals as networks see them, with their spread.
+
+    Attributes
+    ----------
+    parameters
+        (n, n_parameters) in the basis of the prior, eV/Å².
+    covariance
+        (n, n_parameters, n_parameters) eV²/Å⁴.
+    """
+
+    parameters: torch.Tensor
+    covariance: torch.Tensor
+
+
+class Network(torch.nn.Module):
+    """From measurements of one crystal to its force constants.
+
+    Parameters
+    ----------
+    prior
+        Of the force constants, with the crystal.
+    settings
+        Sizes; those left out have their defaults.
+    """
+
+    architecture: ClassVar[str]
+
+    def __init__(self, prior: Prior, settings: Settings | None = None) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def settings(self) -> dict[str, int | float]:
+        """What builds this network anew: ``type(self)(prior, settings)``."""
+        raise NotImplementedError
+
+    def prepare(self, groups: Sequence[MeasurementGroup]) -> Any:
+        """What the network looks at, of each measurement of each group, in their order."""
+        raise NotImplementedError
+
+    def losses(self, spectra: Any, parameters: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Scalars by name whose sum is to be small.
+
+        Parameters
+        ----------
+        spectra
+            From `prepare`.
+        parameters
+            (n, n_parameters) eV/Å²: the truth.
+        """
+        raise NotImplementedError
+
+    def estimate(self, spectra: Any) -> Estimates:
+        """Force constants of each measurement of `prepare`; without gradient."""
+        raise NotImplementedError
+
+    def estimate_from(self, prepared: Sequence[PreparedHistogram]) -> Estimates:
+        """Force constants of one crystal (n = 1) from all of its measurements together."""
+        raise NotImplementedError
+
+
+NETWORKS: dict[str, type[Network]] = {}
+"""By architecture."""
