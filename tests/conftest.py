@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-MANTID_DATA = Path(__file__).parent / "data" / "mantid"
+from fcinv_core.crystal import ForceConstantBasis, ForceConstants
+from fcinv_core.ensemble.prior import Prior
+from fcinv_core.ensemble.samples import ForceFieldSample
+
+DATA = Path(__file__).parent / "data"
+MANTID_DATA = DATA / "mantid"
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +31,18 @@ def mantid_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
     yield unpack
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def germanium() -> ForceConstants:
+    """What a measurement of germanium may look like: a stand-in for measured force constants."""
+    return ForceConstants.from_file(DATA / "force_constants" / "Ge_standin.yaml")
+
+
+@pytest.fixture(scope="session")
+def germanium_prior(germanium: ForceConstants) -> Prior:
+    """A narrow prior around it."""
+    sample = ForceFieldSample(
+        germanium, "none", "relaxed cell", germanium.crystal.lattice, 0.0, True
+    )
+    return Prior.from_samples(ForceConstantBasis.from_crystal(germanium.crystal), [sample])

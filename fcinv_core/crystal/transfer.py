@@ -66,7 +66,7 @@ def carried_to(force_constants: ForceConstants, crystal: Crystal) -> ForceConsta
     from phonopy.harmonic.dynmat_to_fc import DynmatToForceConstants
 
     own = force_constants.crystal
-    found = _correspondence(own, crystal)
+    found = correspondence(own, crystal)
     transform: Any = DynmatToForceConstants(crystal.primitive, crystal.supercell, is_full_fc=False)
     q_points = transform.commensurate_points
     matrices = force_constants.dynamical_matrices(q_points @ np.linalg.inv(found.cell).T)
@@ -96,11 +96,17 @@ def carried_to(force_constants: ForceConstants, crystal: Crystal) -> ForceConsta
     )
 
 
-def _correspondence(old: Crystal, new: Crystal) -> Correspondence:
-    """The one with the least strain; of those about as good the one whose atoms fit best.
+def correspondence(old: Crystal, new: Crystal) -> Correspondence:
+    """How the new primitive cell lies in the old one.
 
-    Of the rest the one with the least rotation: axes of similar lengths, or the ends of a polar
-    axis, are not exchanged that way. Which of several equivalent ones is taken does not matter.
+    The one with the least strain; of those about as good the one whose atoms fit best. Of the
+    rest the one with the least rotation: axes of similar lengths, or the ends of a polar axis,
+    are not exchanged that way. Which of several equivalent ones is taken does not matter.
+
+    Raises
+    ------
+    FcinvError
+        When the crystals are not the same up to 10 % of strain and 0.3 Å in positions.
     """
     found: list[tuple[tuple[float, ...], Correspondence]] = []
     if sorted(old.primitive_symbols) == sorted(new.primitive_symbols):

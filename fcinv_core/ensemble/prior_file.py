@@ -1,10 +1,15 @@
-"""A prior on disk: one safetensors file, with the crystal and basis its numbers belong to."""
+"""A prior on disk, with the crystal and basis its numbers belong to.
+
+A prior is a JSON document and a set of named arrays, alone in a safetensors file or among the
+arrays of something larger, such as a trained model.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,33 +20,81 @@ from fcinv_core.files import write_whole
 if TYPE_CHECKING:
     from fcinv_core.ensemble.prior import Prior
 
-SCHEMA = 1
+SCHEMA = 2
 _ARRAYS = ("centre", "factor", "distances")
 _CHARGES = ("born_charges", "dielectric")
+
+
+def to_document(prior: Prior) -> dict[str, Any]:
+    """Plain JSON values of a prior, the crystal among them."""
+    return {
+        "crystal": prior.crystal.to_dict(),
+        "cutoff": prior.basis.cutoff,
+        **prior.settings(),
+    }
+
+
+def to_arrays(prior: Prior) -> dict[str, np.ndarray]:
+    """The arrays of a prior by name, contiguous.
+
+    Of the map of the basis the elements that are not zero: one in a hundred in corundum.
+    """
+    stored = prior.basis.to_arrays()
+    flat = np.ravel(stored["map"])
+    places = np.flatnonzero(flat)
+    arrays = {
+        "basis.elements": stored["elements"],
+        "map.places": places,
+        "map.values": flat[places],
+    }
+    arrays |= {name: getattr(prior, name) for name in _ARRAYS}
+    arrays |= {name: getattr(prior, name) for name in _CHARGES if getattr(prior, name) is not None}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def from_stored(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Prior:
+    """The prior of a document and arrays that `to_document` and `to_arrays` made.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, FcinvError
+        When they are something else.
+    """
+    from fcinv_core.ensemble.prior import Prior, PriorWidths
+
+    crystal = Crystal.from_dict(document["crystal"])
+    elements = arrays["basis.elements"]
+    linear_map = np.zeros((9 * crystal.n_primitive * crystal.n_supercell, len(elements)))
+    linear_map.reshape(-1)[arrays["map.places"]] = arrays["map.values"]
+    basis = ForceConstantBasis.from_arrays(
+        crystal, document["cutoff"], {"map": linear_map, "elements": elements}
+    )
+    n = basis.n_parameters
+    if arrays["centre"].shape != (n,) or len(arrays["factor"]) != n:
+        raise ValueError(f"arrays of a prior do not fit its {n} parameters")
+    low, high = document["energy_range"]
+    return Prior(
+        basis=basis,
+        widths=PriorWidths(**document["widths"]),
+        energy_range=(low, high),
+        sources=tuple(document["sources"]),
+        failures=tuple(document["failures"]),
+        **{name: arrays[name] for name in _ARRAYS},
+        **{name: arrays[name] for name in _CHARGES if name in arrays},
+    )
 
 
 def save(prior: Prior, path: str | Path) -> None:
     """Write everything that a prior is; see `Prior.save`."""
     from safetensors.numpy import save as serialised
 
-    arrays = {f"basis.{name}": array for name, array in prior.basis.to_arrays().items()}
-    arrays |= {name: getattr(prior, name) for name in _ARRAYS}
-    arrays |= {name: getattr(prior, name) for name in _CHARGES if getattr(prior, name) is not None}
-    document = {
-        "schema": SCHEMA,
-        "crystal": prior.crystal.to_dict(),
-        "cutoff": prior.basis.cutoff,
-        **prior.settings(),
-    }
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_whole(path, serialised(contiguous, {"prior": json.dumps(document)}))
+    document = {"schema": SCHEMA, **to_document(prior)}
+    write_whole(path, serialised(to_arrays(prior), {"prior": json.dumps(document)}))
 
 
 def load(path: str | Path) -> Prior:
     """Read what `save` wrote; see `Prior.load`."""
     from safetensors import SafetensorError, safe_open
-
-    from fcinv_core.ensemble.prior import Prior, PriorWidths
 
     if not Path(path).is_file():
         raise FcinvError(f"no prior at {path}: give a file that Prior.save wrote")
@@ -54,23 +107,8 @@ def load(path: str | Path) -> Prior:
                 f"{path} is a prior of schema {document['schema']}, and this version reads "
                 f"{SCHEMA}: build it again"
             )
-        crystal = Crystal.from_dict(document["crystal"])
-        in_basis = {
-            name.removeprefix("basis."): array
-            for name, array in arrays.items()
-            if name.startswith("basis.")
-        }
-        low, high = document["energy_range"]
-        return Prior(
-            basis=ForceConstantBasis.from_arrays(crystal, document["cutoff"], in_basis),
-            widths=PriorWidths(**document["widths"]),
-            energy_range=(low, high),
-            sources=tuple(document["sources"]),
-            failures=tuple(document["failures"]),
-            **{name: arrays[name] for name in _ARRAYS},
-            **{name: arrays[name] for name in _CHARGES if name in arrays},
-        )
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        return from_stored(document, arrays)
+    except (SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
         raise FcinvError(
             f"{path} is damaged or no prior ({type(error).__name__}): build it again"
         ) from error

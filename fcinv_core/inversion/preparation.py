@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fcinv_core.crystal.transfer import correspondence
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import check_invertible
 from fcinv_core.scattering.conditions import (
@@ -110,6 +111,24 @@ class PreparedHistogram:
             used,
             assumed_temperature(histogram, temperature),
             resolution,
+        )
+
+    def in_crystal(self, own: Crystal, other: Crystal) -> PreparedHistogram:
+        """The same with Q in reciprocal coordinates of another description of the crystal.
+
+        Parameters
+        ----------
+        own, other
+            The crystal that it was prepared with, and the other description.
+
+        Raises
+        ------
+        FcinvError
+            When they are not the same crystal.
+        """
+        to_other = np.linalg.inv(correspondence(other, own).cell)
+        return replace(
+            self, centres=self.centres @ to_other.T, bin_vectors=to_other @ self.bin_vectors
         )
 
     @property

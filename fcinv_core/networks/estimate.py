@@ -1,0 +1,81 @@
+"""Force constants that a network reads off measurements, with their spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
+from fcinv_core.crystal.transfer import carried_to
+from fcinv_core.ensemble.prior import Prior
+
+DRAWS_FOR_EACH = 16
+"""Draws from the spread for each candidate that is asked for, of which some are stable."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForceConstantEstimate:
+    """A Gaussian over the force constants of one crystal, in the cell and basis of a prior.
+
+    Attributes
+    ----------
+    prior
+        Of the network, with the crystal and basis.
+    parameters
+        (n_parameters,) mean, eV/Å².
+    covariance
+        (n_parameters, n_parameters) eV²/Å⁴.
+    """
+
+    prior: Prior
+    parameters: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def basis(self) -> ForceConstantBasis:
+        """Of the parameters."""
+        return self.prior.basis
+
+    @cached_property
+    def force_constants(self) -> ForceConstants:
+        """Of the mean; total ones, with the Born charges of the prior."""
+        return self.prior.force_constants(self.parameters)
+
+    def candidates(self, n: int, seed: int = 0) -> list[ForceConstants]:
+        """The mean, then draws from the Gaussian that are stable.
+
+        Fewer than ``n`` where few draws are stable; the mean comes first in any case.
+        """
+        generator = np.random.default_rng(seed)
+        variances, axes = np.linalg.eigh(0.5 * (self.covariance + self.covariance.T))
+        widths = axes * np.sqrt(np.maximum(variances, 0.0))
+        normal = generator.standard_normal((DRAWS_FOR_EACH * n, len(self.parameters)))
+        drawn = self.parameters + normal @ widths.T
+        lowest, _ = self.prior.extremes(torch.from_numpy(drawn))
+        stable = drawn[(lowest > 0).cpu().numpy()]
+        return [self.force_constants, *(self.prior.force_constants(p) for p in stable[: n - 1])]
+
+    def covariance_in(self, basis: ForceConstantBasis) -> np.ndarray:
+        """Covariance of the parameters of another basis of the crystal, (n, n) in eV²/Å⁴.
+
+        The other crystal may have another cell, supercell or range of force constants; those
+        that this estimate cannot tell of have no variance.
+        """
+        slopes = np.stack(
+            [
+                basis.parameters_of(_moved(direction, self.basis.crystal, basis.crystal))
+                for direction in self.basis.map.T
+            ],
+            axis=1,
+        )
+        return slopes @ self.covariance @ slopes.T
+
+
+def _moved(direction: np.ndarray, old: Crystal, new: Crystal) -> ForceConstants:
+    shape = (old.n_primitive, old.n_supercell, 3, 3)
+    change = ForceConstants(old, np.ascontiguousarray(direction).reshape(shape))
+    # Not those of the dipoles, which no parameter changes.
+    return change if old.content_hash == new.content_hash else carried_to(change, new)
