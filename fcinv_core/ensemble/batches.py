@@ -4,6 +4,9 @@ Measurements come in groups. A group shares what is dear, the geometry: bins and
 `RandomMeasurement`, temperature and resolution. Each member has force constants, counting time,
 scale, background and counts of its own. The next group has another measurement, other Q bins of
 it, another temperature and resolution.
+
+Experimenters choose incident energy and energy range by the bands of their crystal: members of a
+group have bands that end at about the same energy, and most groups a measurement that fits them.
 """
 
 from __future__ import annotations
@@ -15,11 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fcinv_core.ensemble.background import Background
 from fcinv_core.ensemble.measured_rows import MeasuredRows
-from fcinv_core.ensemble.measurement_ranges import MeasurementRanges, Range, log_uniform
+from fcinv_core.ensemble.measurement_group import MeasurementGroup, SimulatedGroup
+from fcinv_core.ensemble.measurement_ranges import MeasurementRanges, log_uniform
 from fcinv_core.ensemble.multiphonon import MultiphononGaussians
-from fcinv_core.ensemble.peak_intensity import peak_intensity
 from fcinv_core.ensemble.random_measurement import RandomMeasurement
 from fcinv_core.errors import FcinvError
 from fcinv_core.scattering.kernel import ModeKernel
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
     from fcinv_core.ensemble.prior import Prior
 
 
-WEAKEST_PEAK = 1e-9
-"""mbarn/meV per primitive cell: bins in which force constants give less hold background only."""
+MATCHED_TOPS = (0.92, 1.8)
+"""Upper end of the energy bins over the top of the spectrum, in groups whose measurement fits."""
+
+BLIND = 0.5
+"""Share of groups whose Q bins are chosen one by one, and not so that they share wave vectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +90,39 @@ class MeasurementBatch:
     def __len__(self) -> int:
         return len(self.parameters)
 
+    @classmethod
+    def of_groups(cls, groups: Sequence[MeasurementGroup], n_q: int) -> MeasurementBatch:
+        """All measurements of some groups, in this order, filled up to ``n_q`` Q bins."""
+        return cls.joined([cls._of_group(group, n_q) for group in groups])
+
+    @classmethod
+    def _of_group(cls, group: MeasurementGroup, n_q: int) -> MeasurementBatch:
+        n, missing = len(group), n_q - len(group.q_points)
+        counts, exposure = (
+            torch.nn.functional.pad(array, (0, 0, 0, missing))
+            for array in (group.counts, group.exposure)
+        )
+
+        def shared(values: torch.Tensor | float) -> torch.Tensor:
+            tensor = torch.as_tensor(values).to(counts)
+            return tensor.expand(n, *tensor.shape)
+
+        return cls(
+            parameters=group.parameters,
+            counts=counts,
+            exposure=exposure,
+            covered=exposure > 0,
+            q_points=shared(torch.nn.functional.pad(group.q_points, (0, 0, 0, missing))),
+            bin_vectors=shared(group.hkl_bin_vectors),
+            energy_edges=shared(group.energy_edges),
+            temperature=shared(group.temperature),
+            energy_fwhm=shared(group.energy_fwhm),
+            stated_fwhm=shared(group.stated_fwhm),
+            incident_energy=shared(group.incident_energy),
+            scale=group.scale,
+            flat_background=group.flat_background,
+        )
+
     @property
     def signal(self) -> torch.Tensor:
         """(n, n_q, n_energy) counts over exposure; NaN where nothing is seen."""
@@ -111,8 +149,8 @@ class MeasurementBatches:
     prior
         Of the force constants.
     measurements
-        A pool to take bins and coverage from, all with the same number of energy bins; see
-        `random_measurements`.
+        A pool to take bins and coverage from, all with the same number of energy bins: those of
+        `random_measurements`, or rows of `measurement_pool`.
     ranges
         Temperatures, resolution, counting times, backgrounds and scales are drawn from these;
         all else is that of the pool.
@@ -132,7 +170,7 @@ class MeasurementBatches:
     def __init__(
         self,
         prior: Prior,
-        measurements: Sequence[RandomMeasurement],
+        measurements: Sequence[RandomMeasurement] | Sequence[MeasuredRows],
         *,
         ranges: MeasurementRanges | None = None,
         n_q: int = 256,
@@ -140,7 +178,11 @@ class MeasurementBatches:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        numbers = {m.template.shape[m.template.energy_axis] for m in measurements}
+        middle = prior.force_constants(prior.widths.stiffness_median * prior.centre)
+        rows = [
+            m if isinstance(m, MeasuredRows) else MeasuredRows.of(m, middle) for m in measurements
+        ]
+        numbers = {len(each.edges) - 1 for each in rows}
         if len(numbers) != 1:
             raise FcinvError(
                 f"measurements with {sorted(numbers) or 'no'} energy bins: give some that all have "
@@ -156,8 +198,8 @@ class MeasurementBatches:
                 torch.from_numpy(np.array(prior.born_charges)),
                 torch.from_numpy(np.array(prior.dielectric)),
             )
-        middle = prior.force_constants(prior.widths.stiffness_median * prior.centre)
-        self._rows = [MeasuredRows.of(measurement, middle) for measurement in measurements]
+        self._rows = rows
+        self._tops = np.array([each.edges[-1] for each in rows])
 
     @property
     def device(self) -> torch.device:
@@ -165,65 +207,61 @@ class MeasurementBatches:
         return self._dynamics.fourier.device
 
     def draw(self, n: int, seed: int) -> MeasurementBatch:
-        """``n`` measurements; the same seed gives the same ones on the same kind of device."""
+        """``n`` measurements; the same seed gives the same ones on the same kind of device.
+
+        They are in the order of the tops of their spectra.
+        """
+        groups = [
+            group.observe(np.random.default_rng((seed, number, 1)), self.n_q)
+            for number, group in enumerate(self.simulate(n, seed))
+        ]
+        return MeasurementBatch.of_groups(groups, self.n_q)
+
+    def simulate(self, n: int, seed: int) -> list[SimulatedGroup]:
+        """Expected intensities of ``n`` crystals in groups, which is the dear part.
+
+        Each group can be observed several times, with other noise. The same seed gives the same
+        groups on the same kind of device. They are in the order of the tops of their spectra.
+        """
         parameters = self.prior.sample(n, seed, device=self.device)
-        parts = parameters.split(self.group_size)
-        groups = [(part, np.random.SeedSequence((seed, i))) for i, part in enumerate(parts)]
-        return MeasurementBatch.joined(list(map_blocks(self._group, groups, self.device)))
+        _, tops = self.prior.extremes(parameters)
+        order = tops.argsort(stable=True)
+        tasks = [
+            (parameters[part], float(tops[part].median()), np.random.default_rng((seed, number, 0)))
+            for number, part in enumerate(order.split(self.group_size))
+        ]
+        return list(map_blocks(self._simulated, tasks, self.device))
 
     @torch.no_grad()
-    def _group(self, task: tuple[torch.Tensor, np.random.SeedSequence]) -> MeasurementBatch:
-        """Measurements that share a geometry."""
-        parameters, seeds = task
-        n, device = len(parameters), self.device
-        random = np.random.default_rng(seeds)
-        generator = torch.Generator(device).manual_seed(int(random.integers(2**62)))
-        geometry = self._rows[random.integers(len(self._rows))]
-        chosen = geometry.choose(self.n_q, random)
+    def _simulated(self, task: tuple[torch.Tensor, float, np.random.Generator]) -> SimulatedGroup:
+        """Crystals whose spectra end at about the same energy, in one geometry."""
+        parameters, top, random = task
+        geometry = self._rows[self._place(top, random)]
+        if random.random() < BLIND:
+            chosen = np.sort(random.permutation(len(geometry.centres))[: self.n_q])
+        else:
+            chosen = geometry.choose(self.n_q, random)
         temperature = log_uniform(random, self.ranges.temperature)
         excess = float(random.uniform(*self.ranges.width_excess))
         resolution = geometry.stated_resolution.scaled(excess)
         kernel = ModeKernel(torch.from_numpy(geometry.edges), temperature, resolution)
-
-        intensity = self._intensity(parameters, geometry, chosen, kernel)
-        exposure = self._tensor(geometry.exposure[chosen])[None]
-        covered = exposure > 0
-        strength = peak_intensity(intensity * covered).clamp(min=WEAKEST_PEAK)[:, None, None]
-        background = self._background(strength, resolution.elastic_fwhm, geometry.edges, generator)
-        expected = intensity + background.spectrum(self._tensor(geometry.edges))
-        ranges = self.ranges
-        scale = self._log_uniform(ranges.scale, n, generator)
-        peak_counts = self._log_uniform(ranges.peak_counts, n, generator)
-        # Relative to where half of the bins see less.
-        per_intensity = exposure * (peak_counts / strength / exposure[covered].median())
-        counts = poisson(per_intensity * expected, generator)
-        exposure, covered = per_intensity / scale, covered.expand(n, -1, -1)
-
-        def shared(values: np.ndarray | float) -> torch.Tensor:
-            tensor = self._tensor(np.asarray(values))
-            return tensor.expand(n, *tensor.shape)
-
-        missing = self.n_q - len(chosen)
-        if missing:
-            counts, exposure, covered = (
-                torch.nn.functional.pad(array, (0, 0, 0, missing))
-                for array in (counts, exposure, covered)
-            )
-        return MeasurementBatch(
+        return SimulatedGroup(
             parameters=parameters,
-            counts=counts,
-            exposure=exposure,
-            covered=covered,
-            q_points=shared(np.pad(geometry.q_points[chosen], ((0, missing), (0, 0)))),
-            bin_vectors=shared(geometry.hkl_bin_vectors),
-            energy_edges=shared(geometry.edges),
-            temperature=shared(temperature),
-            energy_fwhm=shared(resolution.elastic_fwhm),
-            stated_fwhm=shared(resolution.elastic_fwhm / excess),
-            incident_energy=shared(geometry.incident_energy),
-            scale=scale.flatten(),
-            flat_background=torch.as_tensor(background.flat).flatten(),
+            intensity=self._intensity(parameters, geometry, chosen, kernel),
+            geometry=geometry,
+            chosen=chosen,
+            temperature=temperature,
+            width_excess=excess,
+            ranges=self.ranges,
         )
+
+    def _place(self, top: float, random: np.random.Generator) -> int:
+        """In the pool, of a measurement of crystals whose spectra end at ``top`` (meV)."""
+        low, high = MATCHED_TOPS
+        fitting = np.flatnonzero((self._tops > low * top) & (self._tops < high * top))
+        if random.random() < self.ranges.matched and len(fitting):
+            return int(random.choice(fitting))
+        return int(random.integers(len(self._rows)))
 
     def _intensity(
         self,
@@ -254,41 +292,6 @@ class MeasurementBatches:
             values, tensors, self._tensor(momenta)
         )
 
-    def _background(
-        self,
-        strength: torch.Tensor,
-        fwhm: float,
-        edges: np.ndarray,
-        generator: torch.Generator,
-    ) -> Background:
-        """One for each member, relative to the intensity of its strong peaks (n, 1, 1)."""
-        n, ranges = len(strength), self.ranges
-        flat = strength * self._log_uniform(ranges.flat_background, n, generator)
-        slope = self._uniform(ranges.background_slope, n, generator)
-        return Background(
-            flat=flat,
-            slope=flat * slope / float(edges[-1] - edges[0]),
-            elastic=strength * self._log_uniform(ranges.elastic_tail, n, generator),
-            decay=fwhm * self._uniform(ranges.elastic_decay, n, generator),
-        )
-
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         fourier = self._dynamics.fourier
         return torch.as_tensor(array, dtype=fourier.dtype, device=fourier.device)
-
-    def _uniform(self, limits: Range, n: int, generator: torch.Generator) -> torch.Tensor:
-        """(n, 1, 1)."""
-        fourier = self._dynamics.fourier
-        draws = torch.rand(
-            (n, 1, 1), generator=generator, dtype=fourier.dtype, device=fourier.device
-        )
-        return limits[0] + (limits[1] - limits[0]) * draws
-
-    def _log_uniform(self, limits: Range, n: int, generator: torch.Generator) -> torch.Tensor:
-        low, high = np.log(limits).tolist()
-        return self._uniform((low, high), n, generator).exp()
-
-
-def poisson(mean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Counts with the given means, on the device of the generator."""
-    return torch.poisson(mean, generator=generator)

@@ -81,6 +81,11 @@ class MeasurementRanges:
         Fraction of the detectors that are masked, in whole stretches of the banks.
     scale
         Signal per mbarn/meV per primitive cell; log.
+    idealised
+        Share of the groups of a batch that see all their bins equally, without background and
+        noise.
+    matched
+        Share of the groups of a batch whose energy bins end near the top of the spectrum.
     """
 
     spectrometers: tuple[str, ...] = (
@@ -110,6 +115,8 @@ class MeasurementRanges:
     elastic_decay: Range = (0.3, 2.0)
     masked_detectors: Range = (0.0, 0.15)
     scale: Range = (1e-2, 1e2)
+    idealised: float = 0.0
+    matched: float = 0.85
 
     def __post_init__(self) -> None:
         unknown = set(self.kinds) - set(KINDS)
@@ -123,6 +130,10 @@ class MeasurementRanges:
                     f"{name} {(low, high)} of random measurements: give lowest and highest, "
                     f"between {least:g} and {most:g}"
                 )
+        for name in ("idealised", "matched"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise FcinvError(f"{name} {share} of random measurements: give a share, 0 to 1")
 
 
 def log_uniform(random: np.random.Generator, limits: Range) -> float:

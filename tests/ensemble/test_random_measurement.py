@@ -174,6 +174,8 @@ def test_no_measurement_of_nothing(germanium, quick_ranges):
         {"scale": (float("nan"), 1.0)},
         {"energy_bins": (0, 10)},
         {"background_slope": (0.0, float("inf"))},
+        {"idealised": 1.5},
+        {"matched": -0.1},
     ],
 )
 def test_ranges_that_are_none_are_refused(wrong):
