@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fcinv_core import __version__
-from fcinv_core.commands import inspect, invert, simulate
+from fcinv_core.commands import inspect, invert, models, simulate
 from fcinv_core.commands.terminal import quiet_libraries
 from fcinv_core.errors import FcinvError
 
@@ -29,6 +29,7 @@ fcinv: interatomic force constants from single-crystal inelastic neutron scatter
   fcinv inspect FILE.nxs                              what a file from Mantid's SaveMD holds
   fcinv invert FILE.nxs --structure CRYSTAL.cif -o DIR     its force constants, with errors
   fcinv simulate --force-constants phonopy.yaml --like FILE.nxs -o OUT.nxs
+  fcinv models                                        trained networks for invert
 
 Add --help to a command for its options."""
 
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fcinv {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (inspect, simulate, invert):
+    for command in (inspect, simulate, invert, models):
         command.add_to(commands)
     return parser
 

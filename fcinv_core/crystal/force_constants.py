@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcinv_core.crystal.crystal import Crystal
+from fcinv_core.crystal.matching import difference_between
 from fcinv_core.crystal.structure_files import PhonopyFile, read_phonopy_yaml, require_file
 from fcinv_core.errors import FcinvError
 from fcinv_core.units import COULOMB_EV_ANGSTROM, ENERGY_SQUARED_PER_DYNAMICAL
@@ -289,26 +290,9 @@ class ForceConstants:
     def describes_same_crystal(self, other: Crystal) -> str | None:
         """None, or the reason why ``other`` cannot be the crystal of these force constants.
 
-        Composition, size of the primitive cell, space group and conventional lattice (within
-        5 %) are compared; origin, setting and supercell may differ.
+        See `difference_between`; lattices may differ by `SAME_LATTICE`.
         """
-        own = self.crystal
-        if sorted(own.primitive_symbols) != sorted(other.primitive_symbols):
-            return (
-                f"the primitive cells differ: {' '.join(own.primitive_symbols)} and "
-                f"{' '.join(other.primitive_symbols)}"
-            )
-        if own.space_group != other.space_group:
-            return f"the space groups differ: {own.space_group} and {other.space_group}"
-        mine, theirs = (_lengths_and_cosines(c.conventional_lattice) for c in (own, other))
-        if np.any(np.abs(mine[:3] / theirs[:3] - 1) > SAME_LATTICE) or np.any(
-            np.abs(mine[3:] - theirs[3:]) > SAME_LATTICE
-        ):
-            return (
-                f"the conventional lattices differ by more than {SAME_LATTICE:.0%}: "
-                f"{np.round(mine[:3], 3).tolist()} Å and {np.round(theirs[:3], 3).tolist()} Å"
-            )
-        return None
+        return difference_between(self.crystal, other, SAME_LATTICE)
 
 
 def _read_array(path: Path, crystal: Crystal) -> np.ndarray:
@@ -373,9 +357,3 @@ def rotation_between(lattice: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _turned(tensors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     return rotation.T @ tensors @ rotation
-
-
-def _lengths_and_cosines(lattice: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(lattice, axis=1)
-    a, b, c = lattice / lengths[:, None]
-    return np.array([*lengths, b @ c, c @ a, a @ b])

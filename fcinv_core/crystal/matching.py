@@ -139,6 +139,37 @@ def cells_like(metric: np.ndarray, primitive: np.ndarray, tolerance: float) -> n
     return found[np.linalg.det(found) > 0.5]
 
 
+def difference_between(own: Crystal, other: Crystal, tolerance: float) -> str | None:
+    """None, or why two descriptions cannot be of the same crystal, in words.
+
+    Composition and size of the primitive cell, space group and lattice are compared; origin,
+    setting and supercell may differ.
+
+    Parameters
+    ----------
+    tolerance
+        Largest strain between the lattices.
+    """
+    if sorted(own.primitive_symbols) != sorted(other.primitive_symbols):
+        return (
+            f"the primitive cells differ: {' '.join(own.primitive_symbols)} and "
+            f"{' '.join(other.primitive_symbols)}"
+        )
+    if own.space_group != other.space_group:
+        return f"the space groups differ: {own.space_group} and {other.space_group}"
+    metric = other.primitive_lattice @ other.primitive_lattice.T
+    cells = cells_like(metric, own.primitive_lattice, tolerance)
+    same_volume = cells[np.rint(np.linalg.det(cells)) == 1]
+    strains = [strain_between(metric, cell @ own.primitive_lattice) for cell in same_volume]
+    if min(strains, default=np.inf) > tolerance:
+        mine, theirs = (_parameters_of(crystal.conventional_lattice) for crystal in (own, other))
+        return (
+            f"the lattices differ by more than {tolerance:.0%}: {_in_words(mine)} and "
+            f"{_in_words(theirs)}"
+        )
+    return None
+
+
 def _most_familiar(cells: np.ndarray, crystal: Crystal) -> tuple[np.ndarray, str]:
     to_primitive = np.linalg.inv(crystal.primitive_lattice)
     known = {

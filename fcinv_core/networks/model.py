@@ -52,11 +52,14 @@ class Model:
         Trained.
     card
         Where it comes from and how well it does.
+    name
+        That of its file, without the ending.
     """
 
     prior: Prior
     network: Network
     card: ModelCard
+    name: str = ""
 
     def estimate(self, prepared: Sequence[PreparedHistogram]) -> ForceConstantEstimate:
         """Force constants from all measurements of one crystal together.
@@ -123,12 +126,7 @@ class Model:
             When the file is missing, damaged, no model, or of another version of fcinv.
         """
         path = Path(path)
-        document, tensors = _read(path, with_tensors=True)
-        if document.get("sha256") != _digest(document, tensors):
-            raise FcinvError(
-                f"the model {path} is damaged: its content does not have its checksum; copy it "
-                "again, or train it again"
-            )
+        document, tensors = _read_all(path)
         architecture = document["architecture"]
         if architecture not in NETWORKS:
             raise FcinvError(
@@ -143,7 +141,7 @@ class Model:
             network = NETWORKS[architecture](prior, document["settings"])
             weights = _below("network.", tensors)
             network.load_state_dict({key: torch.from_numpy(w) for key, w in weights.items()})
-            return cls(prior, network.eval(), ModelCard.from_dict(document["card"]))
+            return cls(prior, network.eval(), ModelCard.from_dict(document["card"]), path.stem)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise FcinvError(
                 f"the parts of the model {path} do not fit together ({error}): train it again"
@@ -175,6 +173,27 @@ def read_document(path: Path) -> dict[str, Any]:
         When the file is missing, damaged, no model, or of another version of fcinv.
     """
     return _read(path, with_tensors=False)[0]
+
+
+def check(path: Path) -> None:
+    """Read all of a model file and test its checksum, whatever its architecture.
+
+    Raises
+    ------
+    FcinvError
+        As for `read_document`, and when the checksum is wrong.
+    """
+    _read_all(path)
+
+
+def _read_all(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    document, tensors = _read(path, with_tensors=True)
+    if document.get("sha256") != _digest(document, tensors):
+        raise FcinvError(
+            f"the model {path} is damaged: its content does not have its checksum; copy it again, "
+            "or train it again"
+        )
+    return document, tensors
 
 
 def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
