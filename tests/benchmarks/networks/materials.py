@@ -1,0 +1,71 @@
+"""The crystals of the table: structure, Born charges, prior, and where truths come from."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from prior_truths import crystal_of, truths
+
+from fcinv_core.crystal import Crystal, ForceConstants
+from fcinv_core.crystal.transfer import carried_to
+from fcinv_core.ensemble.prior import Prior
+from fcinv_core.inversion.born_charges import BornCharges
+
+MATERIALS = ("Ge", "MgO", "Al")
+"""Of the table; Si and Cu can be run, too."""
+
+DRAWN = "prior"
+"""Origin of truths that are drawn from the prior; others are those of `prior_truths.truths`."""
+
+HELD_OUT_SEED = 1_751_477_348
+"""Of draws from the prior that no training has seen."""
+
+
+@cache
+def crystal(material: str) -> Crystal:
+    """As a user has it."""
+    return crystal_of(material)
+
+
+@cache
+def known_elsewhere(material: str) -> dict[str, ForceConstants]:
+    """Force constants that no force field has seen, by origin, on the user's crystal.
+
+    In its supercell, so that the inversion can express them.
+    """
+    return {origin: carried_to(fc, crystal(material)) for origin, fc in truths(material).items()}
+
+
+@cache
+def born_charges(material: str) -> BornCharges | None:
+    """Those that the user of a polar crystal gives."""
+    for origin, force_constants in known_elsewhere(material).items():
+        if force_constants.born_charges is not None:
+            return BornCharges.from_force_constants(force_constants, origin)
+    return None
+
+
+@cache
+def prior(material: str) -> Prior:
+    """What networks for the crystal learn from."""
+    charges = born_charges(material)
+    if charges is None:
+        return Prior.from_crystal(crystal(material))
+    return Prior.from_crystal(
+        crystal(material), born_charges=charges.values, dielectric=charges.dielectric
+    )
+
+
+def origins(material: str) -> tuple[str, ...]:
+    """Where truths of a crystal come from."""
+    return DRAWN, *known_elsewhere(material)
+
+
+def truth(material: str, origin: str, number: int) -> ForceConstants:
+    """Force constants behind the case ``number``; those from elsewhere are always the same."""
+    if origin != DRAWN:
+        return known_elsewhere(material)[origin]
+    # A longer sample of the same seed begins with a shorter one.
+    return prior(material).force_constants(
+        prior(material).sample(number + 1, HELD_OUT_SEED)[number]
+    )

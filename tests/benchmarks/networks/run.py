@@ -1,0 +1,175 @@
+"""Runs cases and keeps what is found, one line of JSON for each case and estimator."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.networks import materials
+from benchmarks.networks.cases import Case, make_case
+from benchmarks.networks.estimators import Estimator, find
+from benchmarks.networks.score import Errors, share_inside
+from benchmarks.networks.valley import ZONE, Valley
+
+from fcinv_core.errors import FcinvError
+
+PRIOR_DRAWS, PRIOR_SEED = 1000, 7
+"""That tell the covariance of a prior."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One case, for one or several estimators."""
+
+    material: str
+    kind: str
+    origin: str
+    number: int
+    estimators: tuple[str, ...]
+
+    @property
+    def keys(self) -> list[tuple[str, str, str, int, str]]:
+        """What each of its records is known by."""
+        return [
+            (self.material, self.kind, self.origin, self.number, name) for name in self.estimators
+        ]
+
+
+def key_of(record: Record) -> tuple[str, str, str, int, str]:
+    """What a record is known by."""
+    return (
+        record["material"],
+        record["kind"],
+        record["origin"],
+        record["number"],
+        record["estimator"],
+    )
+
+
+def scored(case: Case, estimators: Iterable[Estimator]) -> Iterator[Record]:
+    """A record for each estimator: the case, what could be known of it, and how it was answered.
+
+    Keys ``estimate`` and ``refined`` hold `Errors` and seconds; the latter whether the right
+    valley was reached. An estimator that gives up has ``failure`` in their place.
+    """
+    valley = Valley(case, materials.prior(case.material).basis)
+    about = {
+        "material": case.material,
+        "kind": case.kind,
+        "origin": case.origin,
+        "number": case.number,
+        "q_bins": int(case.prepared.used.any(axis=1).sum()),
+        "bins": int(case.prepared.used.sum()),
+        "counts": float(case.prepared.counts.sum()),
+        "top_mev": float(valley.lattice.energies(valley.truth, ZONE).max()),
+        "limit_mev": valley.width(valley.covariance),
+        "informed_limit_mev": valley.width(valley.covariance_under(spread(case.material))),
+        "prior_mev": valley.width(spread(case.material)),
+        "truth_refined_mev": valley.distance(case.truth),
+    }
+    for estimator in estimators:
+        record: Record = {**about, "estimator": estimator.name}
+        try:
+            seconds, answer = _timed(estimator.estimate, case)
+            record["estimate"] = {
+                **asdict(Errors.of(answer.force_constants, case.truth)),
+                "seconds": seconds,
+            }
+            if answer.covariance is not None:
+                record["inside"] = share_inside(answer, case.truth)
+            seconds, refined = _timed(estimator.refine, case)
+            record["refined"] = {
+                **asdict(Errors.of(refined, case.truth)),
+                "seconds": seconds,
+                "is_right": valley.is_reached_by(refined),
+                "distance_mev": valley.distance(refined),
+                "excess_misfit": valley.excess_misfit(refined),
+            }
+        except FcinvError as error:
+            record["failure"] = str(error)
+        yield record
+
+
+@cache
+def spread(material: str) -> np.ndarray:
+    """Covariance of draws from the prior, (n_par, n_par) in eV²/Å⁴."""
+    return np.cov(materials.prior(material).sample(PRIOR_DRAWS, PRIOR_SEED).numpy().T)
+
+
+def _timed(function: Callable[[Case], Any], case: Case) -> tuple[float, Any]:
+    begin = time.perf_counter()
+    result = function(case)
+    return time.perf_counter() - begin, result
+
+
+class Results:
+    """A file of records that grows line by line, and survives being cut off at any moment."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def records(self) -> list[Record]:
+        """All that are whole."""
+        if not self._path.exists():
+            return []
+        found = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue  # cut off when a run was killed
+        return found
+
+    def append(self, record: Record) -> None:
+        """Add a record, on a line of its own even after one that was cut off."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a+b") as file:
+            if file.tell() > 0:
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+
+    def missing(self, jobs: Iterable[Job]) -> list[Job]:
+        """What of the jobs is not there yet."""
+        known = {key_of(record) for record in self.records()}
+        left = []
+        for job in jobs:
+            names = tuple(key[-1] for key in job.keys if key not in known)
+            if names:
+                left.append(Job(job.material, job.kind, job.origin, job.number, names))
+        return left
+
+
+def run(jobs: Sequence[Job], results: Results, processes: int) -> None:
+    """Do jobs in processes of one thread each; results are kept as soon as a case is done."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=_one_thread) as pool:
+        tasks = [pool.submit(do, job) for job in jobs]
+        for number, task in enumerate(as_completed(tasks), 1):
+            for record in task.result():
+                results.append(record)
+            print(f"{number} of {len(tasks)} cases", end="\r", flush=True)
+    print()
+
+
+def do(job: Job) -> list[Record]:
+    """Records of one job."""
+    found = [find(job.material, name) for name in job.estimators]
+    case = make_case(job.material, job.kind, job.origin, job.number)
+    return list(scored(case, [estimator for estimator in found if estimator is not None]))
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
