@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fcinv_core.networks.wedge import WedgeMesh
 from fcinv_core.scattering.hermitian import packed_gradient, unpacked
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 
@@ -56,50 +55,89 @@ class Waves:
         return self.squares.sqrt()
 
 
+@dataclass(frozen=True, eq=False)
+class CellMatrices:
+    """Dynamical matrices at some wave vectors, linear in coordinates.
+
+    Attributes
+    ----------
+    linear
+        (n_cells, (3 n_atoms)², n_coordinates) components in meV².
+    constant
+        (n_cells, (3 n_atoms)²) in meV²: the dipole part.
+    usable
+        (n_cells, n_modes): 1 for modes that count, else 0.
+    least_square
+        meV²: squared energies are taken to be that large at least.
+    """
+
+    linear: torch.Tensor
+    constant: torch.Tensor
+    usable: torch.Tensor
+    least_square: float
+
+    def __len__(self) -> int:
+        return len(self.linear)
+
+    def dynamical(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """Components of D(q) in meV²: (n, n_cells, (3 n_atoms)²)."""
+        return torch.einsum("cxk,nk->ncx", self.linear, coordinates) + self.constant
+
+    @torch.no_grad()
+    def waves(self, coordinates: torch.Tensor) -> Waves:
+        """Modes of force constants (n, n_coordinates)."""
+        squares, vectors = torch.linalg.eigh(unpacked(self.dynamical(coordinates)))
+        squares = squares.clamp(min=self.least_square)
+        by_mode = vectors.transpose(-1, -2)
+        outer = packed_gradient(by_mode[..., :, None] * by_mode[..., None, :].conj())
+        n, n_cells, n_modes, size = outer.shape
+        stacked = outer.permute(1, 0, 2, 3).reshape(n_cells, n * n_modes, size)
+        slopes = torch.bmm(stacked, self.linear).reshape(n_cells, n, n_modes, -1)
+        slopes = slopes.permute(1, 0, 2, 3) / squares[..., None]
+        remainder = (outer * self.constant[:, None]).sum(dim=-1) / squares
+        return Waves(squares, outer, slopes, remainder)
+
+    def some(self, chosen: torch.Tensor) -> CellMatrices:
+        """Only the cells ``chosen``."""
+        return CellMatrices(
+            self.linear[chosen], self.constant[chosen], self.usable[chosen], self.least_square
+        )
+
+
 class CellModes(torch.nn.Module):
-    """Dynamical matrices at the cells of one crystal's wedge.
+    """Makes dynamical matrices of one crystal.
 
     Parameters
     ----------
     prior
         Centre, factor and Born charges count.
-    mesh
-        Its irreducible points.
+
+    Attributes
+    ----------
+    top
+        Highest energy of the centre, meV.
     """
 
-    matrices: torch.Tensor
-    constant: torch.Tensor
-    counts: torch.Tensor
     to_parameters: torch.Tensor
     from_parameters: torch.Tensor
 
-    def __init__(self, prior: Prior, mesh: WedgeMesh) -> None:
+    def __init__(self, prior: Prior) -> None:
         super().__init__()
-        dynamics = LatticeDynamics(prior.crystal)
-        polar = None
+        self._dynamics = LatticeDynamics(prior.crystal)
+        self._polar = None
         if prior.born_charges is not None and prior.dielectric is not None:
-            polar = dynamics.polar_part(
+            self._polar = self._dynamics.polar_part(
                 torch.from_numpy(np.array(prior.born_charges)),
                 torch.from_numpy(np.array(prior.dielectric)),
             )
         directions = torch.from_numpy(np.column_stack([prior.centre, prior.factor]))
-        points = torch.from_numpy(np.ascontiguousarray(mesh.q_points))
-        waves = dynamics.fourier.waves(points)
-        linear = dynamics.real_space(prior.values(directions.T)).matrices(waves)
-        constant = torch.zeros_like(linear[0])
-        if polar is not None:
-            nothing = torch.zeros_like(prior.values(directions[:, :1].T))
-            constant = dynamics.real_space(nothing, polar).matrices(waves)[0]
-            constant = constant + polar.components(points)
-        at_centre = torch.linalg.eigvalsh(unpacked(linear[0] + constant))
-        highest = float(at_centre.max())
-        usable = at_centre > LOWEST**2 * highest
-        if polar is not None:  # the limit depends on the direction
-            usable &= ~torch.from_numpy(np.abs(mesh.q_points).max(axis=1) == 0)[:, None]
-        self.top = highest**0.5
-        self.register_buffer("matrices", linear.permute(1, 2, 0).float(), persistent=False)
-        self.register_buffer("constant", constant.float(), persistent=False)
-        self.register_buffer("counts", usable.float(), persistent=False)
+        values = prior.values(directions.T)
+        self._linear = self._dynamics.real_space(values)
+        self._constant = None
+        if self._polar is not None:
+            self._constant = self._dynamics.real_space(torch.zeros_like(values[:1]), self._polar)
+        centre = torch.from_numpy(prior.centre)[None]
+        self.top = float(prior.extremes(centre)[1][0])
         self.register_buffer("to_parameters", directions, persistent=False)
         inverse = torch.linalg.pinv(directions)
         self.register_buffer("from_parameters", inverse, persistent=False)
@@ -109,6 +147,11 @@ class CellModes(torch.nn.Module):
         """Of β."""
         return self.to_parameters.shape[1]
 
+    @property
+    def device(self) -> torch.device:
+        """That of the results."""
+        return self.to_parameters.device
+
     def coordinates(self, parameters: torch.Tensor) -> torch.Tensor:
         """(n, n_coordinates) of parameters (n, n_parameters)."""
         return (parameters.double() @ self.from_parameters.T).float()
@@ -117,22 +160,24 @@ class CellModes(torch.nn.Module):
         """(n, n_parameters) in eV/Å², float64."""
         return coordinates.double() @ self.to_parameters.T
 
-    def dynamical(self, coordinates: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        """Components of D(q) in meV²: (n, n_cells, (3 n_atoms)²)."""
-        linear = torch.einsum("cxk,nk->ncx", self.matrices[cells], coordinates)
-        return linear + self.constant[cells]
-
     @torch.no_grad()
-    def waves(self, coordinates: torch.Tensor, cells: torch.Tensor) -> Waves:
-        """Modes of force constants (n, n_coordinates) at cells (n_cells,)."""
-        least = LEAST_SQUARE * self.top**2
-        squares, vectors = torch.linalg.eigh(unpacked(self.dynamical(coordinates, cells)))
-        squares = squares.clamp(min=least)
-        by_mode = vectors.transpose(-1, -2)
-        outer = packed_gradient(by_mode[..., :, None] * by_mode[..., None, :].conj())
-        n, n_cells, n_modes, size = outer.shape
-        stacked = outer.permute(1, 0, 2, 3).reshape(n_cells, n * n_modes, size)
-        slopes = torch.bmm(stacked, self.matrices[cells]).reshape(n_cells, n, n_modes, -1)
-        slopes = slopes.permute(1, 0, 2, 3) / squares[..., None]
-        remainder = (outer * self.constant[cells][:, None]).sum(dim=-1) / squares
-        return Waves(squares, outer, slopes, remainder)
+    def at(self, q_points: np.ndarray) -> CellMatrices:
+        """Matrices at q points (n_cells, 3), reciprocal coordinates of the primitive cell."""
+        points = torch.from_numpy(np.ascontiguousarray(q_points))
+        waves = self._dynamics.fourier.waves(points, torch.float64)
+        linear = self._linear.matrices(waves)
+        constant = torch.zeros_like(linear[0])
+        if self._constant is not None and self._polar is not None:
+            constant = self._constant.matrices(waves)[0] + self._polar.components(points)
+        at_centre = torch.linalg.eigvalsh(unpacked(linear[0] + constant))
+        usable = at_centre > (LOWEST * self.top) ** 2
+        if self._polar is not None:  # the limit depends on the direction
+            usable &= torch.from_numpy(np.abs(q_points - np.rint(q_points)).max(axis=1) > 0)[
+                :, None
+            ]
+        return CellMatrices(
+            linear.permute(1, 2, 0).float().to(self.device),
+            constant.float().to(self.device),
+            usable.float().to(self.device),
+            LEAST_SQUARE * self.top**2,
+        )

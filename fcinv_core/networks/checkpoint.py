@@ -49,7 +49,9 @@ class Checkpoint:
 
         parts = {"network": self.network, "averaged": self.averaged, "best": self.best}
         tensors = {
-            f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()
+            f"{part}.{name}": tensor
+            for part, named in parts.items()
+            for name, tensor in named.items()
         }
         tensors |= {
             f"optimizer.{number}.{name}": tensor

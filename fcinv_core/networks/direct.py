@@ -104,7 +104,8 @@ class DirectNetwork(Network):
         super().__init__(prior)
         self._settings = {**USUAL, **(settings or {})}
         mesh = WedgeMesh.of(prior.crystal)
-        self.modes = CellModes(prior, mesh)
+        self.modes = CellModes(prior)
+        self._everywhere = self.modes.at(mesh.q_points)
         self._gatherer = SpectraGatherer(prior, mesh, self.modes)
         widths = prior.widths
         self.scan = StiffnessScan(
@@ -160,9 +161,9 @@ class DirectNetwork(Network):
 
     def _relative_error(self, found: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """rms error of dynamical matrices over their rms."""
-        every = torch.arange(len(self.modes.counts), device=found.device)
-        wrong = self.modes.dynamical(found - truth, every) - self.modes.constant
-        right = self.modes.dynamical(truth, every)
+        matrices = self._everywhere
+        wrong = matrices.dynamical(found - truth) - matrices.constant
+        right = matrices.dynamical(truth)
         ratio = wrong.square().sum(dim=(1, 2)) / right.square().sum(dim=(1, 2))
         return (ratio + 1e-5).sqrt().clamp(max=1.0)
 
@@ -176,7 +177,7 @@ class DirectNetwork(Network):
     def _look(
         self, number: int, spectra: CellSpectra, present: torch.Tensor
     ) -> tuple[Waves, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        waves = self.modes.waves(present, spectra.cells)
+        waves = spectra.matrices.waves(present)
         features = mode_windows(
             spectra,
             waves,
@@ -185,7 +186,7 @@ class DirectNetwork(Network):
             HALF_WIDTHS[number],
             SPREADS[number],
         )
-        usable = self.modes.counts[spectra.cells]
+        usable = spectra.matrices.usable
         change, precision, counting = self.steps[number](
             features, usable, conditions_of(spectra, self.modes)
         )

@@ -15,6 +15,9 @@ from fcinv_core.ensemble.prior import Prior
 DRAWS_FOR_EACH = 16
 """Draws from the spread for each candidate that is asked for, of which some are stable."""
 
+PRIOR_DRAWS = 1000
+"""Whose mean and covariance stand for a prior."""
+
 
 @dataclass(frozen=True, eq=False)
 class ForceConstantEstimate:
@@ -33,6 +36,12 @@ class ForceConstantEstimate:
     prior: Prior
     parameters: np.ndarray
     covariance: np.ndarray
+
+    @classmethod
+    def from_prior(cls, prior: Prior) -> ForceConstantEstimate:
+        """Mean and covariance of a prior's draws: what is known without a measurement."""
+        drawn = prior.sample(PRIOR_DRAWS).numpy()
+        return cls(prior, drawn.mean(axis=0), np.cov(drawn, rowvar=False))
 
     @property
     def basis(self) -> ForceConstantBasis:

@@ -100,9 +100,7 @@ def write_picture(points: Sequence[CurvePoint], title: str, folder: Path) -> Non
         at = [n for n, _ in scores]
         right.plot(at, [s.median_mev for _, s in scores], colour, label=f"{kind}, median")
         right.plot(at, [s.mean_mev for _, s in scores], f"{colour}--", label=f"{kind}, mean")
-    right.set(
-        xlabel="measurements", ylabel="rms error of energies (meV)", title="not trained on"
-    )
+    right.set(xlabel="measurements", ylabel="rms error of energies (meV)", title="not trained on")
     if points:
         right.set(yscale="log")
         right.legend(frameon=False)

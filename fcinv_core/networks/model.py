@@ -68,16 +68,20 @@ class Model:
         ----------
         prepared
             Q in reciprocal coordinates of the primitive cell of the prior's crystal, see
-            `PreparedHistogram.in_crystal`.
+            `PreparedHistogram.in_crystal`. Without any spectra among them (maps at one energy
+            only) nothing is read off, and the estimate is the prior itself.
 
         Raises
         ------
         FcinvError
             When the network makes nothing of them.
         """
+        spectra = [item for item in prepared if item.has_spectra]
+        if not spectra:
+            return ForceConstantEstimate.from_prior(self.prior)
         self.network.eval()
         with torch.no_grad():
-            estimates = self.network.estimate_from(prepared)
+            estimates = self.network.estimate_from(spectra)
         parameters = estimates.parameters[0].double().cpu().numpy()
         covariance = estimates.covariance[0].double().cpu().numpy()
         if not (np.isfinite(parameters).all() and np.isfinite(covariance).all()):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fcinv_core.networks.cell_modes import CellModes
+from fcinv_core.networks.cell_modes import CellMatrices, CellModes
 from fcinv_core.networks.wedge import WedgeMesh
 from fcinv_core.scattering.hermitian import packed
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
@@ -58,6 +58,10 @@ class CellSpectra:
     ----------
     cells
         (n_cells,) of the wedge that something was measured in.
+    matrices
+        Dynamical matrices at the mean q that was measured in each.
+    centroids
+        (n_cells, 3) that mean q, reciprocal coordinates of the primitive cell.
     counts, expected
         (n, KINDS, n_cells, N_ENERGIES + 1) running sums along energy from 0: counts, and those
         expected of a spectrum that is everywhere alike, which are as many in all.
@@ -70,6 +74,8 @@ class CellSpectra:
     """
 
     cells: torch.Tensor
+    matrices: CellMatrices
+    centroids: np.ndarray
     counts: torch.Tensor
     expected: torch.Tensor
     directions: torch.Tensor
@@ -92,6 +98,8 @@ class CellSpectra:
         return replace(
             self,
             cells=self.cells[chosen],
+            matrices=self.matrices.some(chosen),
+            centroids=self.centroids[chosen.cpu().numpy()],
             counts=self.counts[:, :, chosen],
             expected=self.expected[:, :, chosen],
             directions=self.directions[:, chosen],
@@ -131,8 +139,7 @@ class SpectraGatherer:
         ).double()
         median_coordinates = torch.zeros(1, modes.n_coordinates)
         median_coordinates[0, 0] = prior.widths.stiffness_median
-        every = torch.arange(len(mesh.q_points))
-        self._matrices = modes.dynamical(median_coordinates, every)[0]
+        self._matrices = modes.at(mesh.q_points).dynamical(median_coordinates)[0]
         size = round(self._matrices.shape[1] ** 0.5)
         diagonal = torch.tensor([row * (row + 1) // 2 + row for row in range(size)])
         self._mean_squares = self._matrices[:, diagonal].mean(dim=1)
@@ -172,7 +179,7 @@ class SpectraGatherer:
                     incident if incident is not None else 2 * float(item.edges[-1]),
                 )
             )
-        return joined(parts)
+        return self.joined(parts)
 
     def _gather(
         self,
@@ -197,17 +204,20 @@ class SpectraGatherer:
         rows = np.flatnonzero(seen)
         cell, turned = self._mesh.place(centres[rows])
         cells, place = np.unique(cell, return_inverse=True)
+        place = place.reshape(-1)
         n, n_cells, n_energy = len(counts), len(cells), len(middles)
         summed = torch.zeros(2, n, KINDS * n_cells, n_energy, device=device)
         size = self._matrices.shape[1]
         directions = torch.zeros(KINDS * n_cells, size)
         weights = torch.zeros(KINDS * n_cells)
+        offsets = self._mesh.offsets(turned, cell)
+        centroids, q_weights = np.zeros((n_cells, 3)), np.zeros(n_cells)
         for start in range(0, len(rows), _CHUNK):
             part = slice(start, start + _CHUNK)
             strength, pairs, kind = self._directions(turned[part], cell[part], tensors)
             into = torch.zeros(KINDS, n_cells, len(strength))
             number = torch.arange(len(strength))
-            place_of = torch.from_numpy(place.reshape(-1)[part])
+            place_of = torch.from_numpy(place[part])
             into[0, place_of, number] = 1 - kind
             into[1, place_of, number] = kind
             into = into.flatten(0, 1)
@@ -221,13 +231,20 @@ class SpectraGatherer:
             share = into * (covered * strength)
             directions += share @ pairs
             weights += share.sum(dim=1)
+            counting = (covered * strength).double().numpy()
+            np.add.at(centroids, place[part], counting[:, None] * offsets[part])
+            np.add.at(q_weights, place[part], counting)
         directions = directions / weights.clamp(min=1e-30)[:, None]
+        centroids /= np.maximum(q_weights, 1e-30)[:, None]
+        centroids += self._mesh.q_points[cells]
         gridded = on_grid(summed, edges, self.edges.to(device))
         totals = gridded[..., -1].sum(dim=2)
         scale = totals[0] / totals[1].clamp(min=1e-30)
         shape = (n, KINDS, n_cells, len(self.edges))
         return CellSpectra(
             cells=torch.from_numpy(cells).to(device),
+            matrices=self._modes.at(centroids),
+            centroids=centroids,
             counts=gridded[0].reshape(shape),
             expected=(gridded[1] * scale[:, None, None]).reshape(shape),
             directions=directions.reshape(KINDS, n_cells, size).to(device),
@@ -237,6 +254,49 @@ class SpectraGatherer:
             incident_energy=float(incident_energy),
             lowest=float(edges[:-1][kept][0]) if kept.any() else 0.0,
             highest=float(edges[-1]),
+        )
+
+    def joined(self, parts: Sequence[CellSpectra]) -> CellSpectra:
+        """What several workspaces of one crystal add up to."""
+        if len(parts) == 1:
+            return parts[0]
+        cells = torch.unique(torch.cat([part.cells for part in parts]))
+        shape = (len(parts[0]), KINDS, len(cells), parts[0].counts.shape[-1])
+        counts, expected = (torch.zeros(shape, device=cells.device) for _ in range(2))
+        directions = torch.zeros(
+            KINDS, len(cells), parts[0].directions.shape[-1], device=cells.device
+        )
+        weights = torch.zeros(KINDS, len(cells), 1, device=cells.device)
+        shares = []
+        centroids = np.zeros((len(cells), 3))
+        for part in parts:
+            place = torch.searchsorted(cells, part.cells)
+            counts[:, :, place] += part.counts
+            expected[:, :, place] += part.expected
+            weight = part.expected[0, :, :, -1:]
+            directions[:, place] += weight * part.directions
+            centroids[place.cpu().numpy()] += weight.sum(dim=0).cpu().numpy() * part.centroids
+            weights[:, place] += weight
+            shares.append(float(part.counts[..., -1].sum()))
+
+        def mean(name: str) -> float:
+            values = [getattr(part, name) for part in parts]
+            return float(np.average(values, weights=np.maximum(shares, 1e-30)))
+
+        centroids /= np.maximum(weights.sum(dim=0).cpu().numpy(), 1e-30)
+        return CellSpectra(
+            cells=cells,
+            matrices=self._modes.at(centroids),
+            centroids=centroids,
+            counts=counts,
+            expected=expected,
+            directions=directions / weights.clamp(min=1e-30),
+            edges=parts[0].edges,
+            temperature=mean("temperature"),
+            energy_fwhm=mean("energy_fwhm"),
+            incident_energy=mean("incident_energy"),
+            lowest=min(part.lowest for part in parts),
+            highest=max(part.highest for part in parts),
         )
 
     def _directions(
@@ -267,40 +327,3 @@ def on_grid(sums: torch.Tensor, edges: np.ndarray, grid: torch.Tensor) -> torch.
     along = ((grid - own[right - 1]) / width).clamp(0.0, 1.0)
     running = running[..., right - 1] * (1 - along) + running[..., right] * along
     return running - running[..., :1]
-
-
-def joined(parts: Sequence[CellSpectra]) -> CellSpectra:
-    """What several workspaces of one crystal add up to."""
-    if len(parts) == 1:
-        return parts[0]
-    cells = torch.unique(torch.cat([part.cells for part in parts]))
-    shape = (len(parts[0]), KINDS, len(cells), parts[0].counts.shape[-1])
-    counts, expected = (torch.zeros(shape, device=cells.device) for _ in range(2))
-    directions = torch.zeros(KINDS, len(cells), parts[0].directions.shape[-1], device=cells.device)
-    weights = torch.zeros(KINDS, len(cells), 1, device=cells.device)
-    shares = []
-    for part in parts:
-        place = torch.searchsorted(cells, part.cells)
-        counts[:, :, place] += part.counts
-        expected[:, :, place] += part.expected
-        weight = part.expected[0, :, :, -1:]
-        directions[:, place] += weight * part.directions
-        weights[:, place] += weight
-        shares.append(float(part.counts[..., -1].sum()))
-
-    def mean(name: str) -> float:
-        values = [getattr(part, name) for part in parts]
-        return float(np.average(values, weights=np.maximum(shares, 1e-30)))
-
-    return CellSpectra(
-        cells=cells,
-        counts=counts,
-        expected=expected,
-        directions=directions / weights.clamp(min=1e-30),
-        edges=parts[0].edges,
-        temperature=mean("temperature"),
-        energy_fwhm=mean("energy_fwhm"),
-        incident_energy=mean("incident_energy"),
-        lowest=min(part.lowest for part in parts),
-        highest=max(part.highest for part in parts),
-    )

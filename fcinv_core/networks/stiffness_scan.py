@@ -66,7 +66,7 @@ class StiffnessScan(torch.nn.Module):
         n = len(spectra)
         coordinates = torch.zeros(N_GUESSES, modes.n_coordinates, device=self.guesses.device)
         coordinates[:, 0] = self.guesses.exp()
-        waves = modes.waves(coordinates, spectra.cells)
+        waves = spectra.matrices.waves(coordinates)
         shares = intensities(spectra, waves).repeat_interleave(n, dim=0)
         waves = Waves(
             *(
@@ -76,7 +76,7 @@ class StiffnessScan(torch.nn.Module):
         )
         stiffness = coordinates[:, 0].repeat_interleave(n)
         features = mode_windows(spectra, waves, shares, stiffness, HALF_WIDTH, SPREAD)
-        usable = modes.counts[spectra.cells][..., None]
+        usable = spectra.matrices.usable[..., None]
         seen = self.look(features) * usable
         pooled = seen.sum(dim=(1, 2)) / usable.sum().clamp(min=1)
         pooled = pooled.unflatten(0, (N_GUESSES, n)).transpose(0, 1)
@@ -107,5 +107,5 @@ def conditions_of(spectra: CellSpectra, modes: CellModes) -> torch.Tensor:
             spectra.lowest / modes.top,
             spectra.highest / modes.top,
         ],
-        device=modes.counts.device,
+        device=modes.device,
     )

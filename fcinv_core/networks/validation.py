@@ -156,5 +156,5 @@ def observed(batches: MeasurementBatches, n: int, seed: int) -> Sequence[Measure
     for number, group in enumerate(batches.simulate(n, seed)):
         share = 1.0 if number % IDEALISED_EVERY == 0 else 0.0
         like = replace(group, ranges=replace(group.ranges, idealised=share))
-        groups.append(like.observe(np.random.default_rng((seed, number))))
+        groups.append(like.observe(np.random.default_rng((seed, number, 1))))
     return groups

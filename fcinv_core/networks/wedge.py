@@ -27,6 +27,8 @@ MOST_MODES = 600
 
 _ALIKE = 1e-6
 
+_NEIGHBOURS = np.indices((3, 3, 3)).reshape(3, -1).T - 1
+
 
 @dataclass(frozen=True, eq=False)
 class WedgeMesh:
@@ -44,6 +46,8 @@ class WedgeMesh:
         (n_along³,) irreducible point of each mesh point.
     turn
         (n_along³,) operation that takes a mesh point there, modulo lattice vectors.
+    reciprocal_lattice
+        (3, 3) rows in 1/Å.
     """
 
     n_along: int
@@ -51,6 +55,7 @@ class WedgeMesh:
     operations: np.ndarray
     cell: np.ndarray
     turn: np.ndarray
+    reciprocal_lattice: np.ndarray
 
     @classmethod
     def of(cls, crystal: Crystal) -> WedgeMesh:
@@ -66,7 +71,14 @@ class WedgeMesh:
         for number, operation in enumerate(operations):
             offset = points @ operation.T - goal
             turn[(np.abs(offset - np.rint(offset)) < _ALIKE).all(axis=1)] = number
-        return cls(n_along, irreducible.q_points, operations, irreducible.index, turn)
+        return cls(
+            n_along,
+            irreducible.q_points,
+            operations,
+            irreducible.index,
+            turn,
+            crystal.reciprocal_lattice,
+        )
 
     def place(self, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cell of each Q, and the equivalent Q that lies near the point of that cell.
@@ -82,6 +94,17 @@ class WedgeMesh:
         """
         chosen = best_operations(centres, self.operations, modulo_lattice=False)
         standing = turned(centres, self.operations, chosen)
-        nearest = np.rint(standing * self.n_along).astype(int) % self.n_along
+        around = np.rint(standing * self.n_along)[:, None] + _NEIGHBOURS
+        distances = np.linalg.norm(
+            (around - standing[:, None] * self.n_along) @ self.reciprocal_lattice, axis=2
+        )
+        # Ties are broken alike for equivalent points, whatever rounding does.
+        chosen_one = np.argmin(np.round(distances, 9), axis=1)
+        nearest = around[np.arange(len(around)), chosen_one].astype(int) % self.n_along
         flat = np.ravel_multi_index(tuple(nearest.T), (self.n_along,) * 3)
         return self.cell[flat], turned(standing, self.operations, self.turn[flat])
+
+    def offsets(self, turned: np.ndarray, cell: np.ndarray) -> np.ndarray:
+        """From the points of cells (n,) to the Q that `place` has turned there, (n, 3)."""
+        offset = turned - self.q_points[cell]
+        return offset - np.rint(offset)

@@ -1,0 +1,174 @@
+"""The folder of a training: what is trained in it, and what need not be worked out again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fcinv_core.ensemble import prior_file
+from fcinv_core.ensemble.measurement_pool import load_pool, save_pool
+from fcinv_core.errors import FcinvError
+from fcinv_core.files import write_whole
+
+if TYPE_CHECKING:
+    from fcinv_core.ensemble.measured_rows import MeasuredRows
+    from fcinv_core.ensemble.prior import Prior
+
+SCHEMA = 1
+
+POOLS = ("measurements", "validation")
+"""Files of planned measurements: to train with, and to validate with."""
+
+_MEANING = {
+    "formula": "of {}",
+    "supercell": "on a supercell {}",
+    "cutoff": "with --cutoff {}",
+    "architecture": "of architecture {}",
+    "seed": "with --seed {}",
+    "prior": "with another prior (structure, Born charges or force field), {}",
+}
+"""How what differs between trainings is told."""
+
+
+@dataclass(frozen=True)
+class TrainingFolder:
+    """Files of one training.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def description(self) -> Path:
+        """What is trained, JSON."""
+        return self.path / "training.json"
+
+    @property
+    def prior(self) -> Path:
+        """For `Prior.load`."""
+        return self.path / "prior.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """For `Checkpoint.load`."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """For `Model.load`."""
+        return self.path / "model.safetensors"
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a training."""
+        return self.description.is_file()
+
+    def check_free(self) -> None:
+        """Refuse a folder that holds a training.
+
+        Raises
+        ------
+        FcinvError
+        """
+        if self.is_used:
+            raise FcinvError(
+                f"{self.path} holds a training already: continue it with --resume, or choose "
+                "another folder"
+            )
+
+    def claim(self, prior: Prior, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """Make the folder that of one training, or see that it is.
+
+        Parameters
+        ----------
+        prior
+            Of the force constants; it is saved.
+        settings
+            Plain JSON values that the weights depend on, among them "seed" and "architecture".
+        resume
+            Whether there may be a training in the folder, then the same one.
+
+        Raises
+        ------
+        FcinvError
+            When there is a training, and it must not be or is another one.
+        """
+        wanted = json.loads(json.dumps({"schema": SCHEMA, **_identity(prior), **settings}))
+        if not resume:
+            self.check_free()
+        if self.is_used:
+            self._check_same(wanted)
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FcinvError(
+                f"cannot make the folder {self.path}: {error.strerror or error}; choose another one"
+            ) from error
+        for leftover in (self.checkpoint, *map(self._pool, POOLS)):
+            leftover.unlink(missing_ok=True)
+        prior.save(self.prior)
+        write_whole(self.description, (json.dumps(wanted, indent=1) + "\n").encode())
+
+    def _check_same(self, wanted: Mapping[str, Any]) -> None:
+        try:
+            found = json.loads(self.description.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FcinvError(
+                f"{self.description} cannot be read: train in another folder"
+            ) from error
+        # In this order, so that the first difference tells the most.
+        for key in (*_MEANING, *wanted):
+            if not isinstance(found, dict) or found.get(key) != wanted[key]:
+                known = found.get(key) if isinstance(found, dict) else None
+                meaning = _MEANING.get(key, f"with other settings ({key} {{}})")
+                raise FcinvError(
+                    f"{self.path} holds a training {meaning.format(_short(known))}, not "
+                    f"{_short(wanted[key])}: ask for the same, or choose another folder"
+                )
+
+    def pool(
+        self, name: str, plan: Callable[[], tuple[MeasuredRows, ...]]
+    ) -> tuple[MeasuredRows, ...]:
+        """Planned measurements, one of `POOLS`, which `plan` makes if there are none yet.
+
+        Raises
+        ------
+        FcinvError
+            When they cannot be made, read or written.
+        """
+        path = self._pool(name)
+        if path.is_file():
+            return load_pool(path)
+        pool = plan()
+        save_pool(pool, path)
+        return pool
+
+    def _pool(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
+
+
+def _identity(prior: Prior) -> dict[str, Any]:
+    crystal = prior.crystal
+    digest = hashlib.sha256(json.dumps(prior_file.to_document(prior), sort_keys=True).encode())
+    for name, array in sorted(prior_file.to_arrays(prior).items()):
+        digest.update(name.encode() + array.tobytes())
+    return {
+        "formula": crystal.formula,
+        "supercell": crystal.supercell_matrix.tolist(),
+        "cutoff": prior.basis.cutoff,
+        "prior": digest.hexdigest(),
+    }
+
+
+def _short(value: Any) -> str:
+    """A checksum by its beginning."""
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else str(value)
