@@ -190,10 +190,11 @@ class _Training:
             validated = is_last or self.step % settings.steps_between_validations == 0
             if validated:
                 self._validate()
-            if validated or stop.is_set() or self.step % settings.steps_per_round == 0:
+            if validated or self.step % settings.steps_per_round == 0:
                 self._save()
             self._tell(self._in_words(), self.step / settings.steps)
             if stop.is_set():
+                self._save()
                 write_picture(self.points, self._title, self.folder.path)
                 raise KeyboardInterrupt
         if not self.points:  # fewer measurements than it has seen before its first validation
