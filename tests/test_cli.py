@@ -57,9 +57,13 @@ def structure(tmp_path):
 
 
 @pytest.fixture
-def invert(monkeypatch):
+def invert(monkeypatch, tmp_path):
     """Stands in for the inversion: records what it is given, returns ``invert.result``."""
     import fcinv_core.inversion
+    from fcinv_core.networks import library
+
+    monkeypatch.setattr(library, "SHIPPED", tmp_path / "no models")
+    monkeypatch.setenv("FCINV_MODELS", str(tmp_path / "no models"))
 
     class Inversion:
         trust = "yes"
@@ -103,7 +107,7 @@ def test_version(capsys):
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--energy-fwhm", "0"], "'0'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--cutoff", "nan"], "'nan'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--supercell", "2", "2", "0"], "'0'"),
-        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "si"], "--start"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "si"], "no model 'si'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c"], "a.nxs"),
         (["simulate", "--force-constants", "f", "--like", "a.nxs", "-o", "/no/x.nxs"], "/no"),
     ],
@@ -134,7 +138,7 @@ def test_invert_passes_everything_on_and_writes(capsys, invert, measured, struct
     assert len(invert.histograms) == 2
     np.testing.assert_array_equal(invert.crystal.supercell_matrix, np.diag([2, 2, 3]))
     assert invert.options == {
-        "start": None, "born_charges": None, "temperature": 0.0, "energy_fwhm": 2.5,
+        "model": None, "start": None, "born_charges": None, "temperature": 0.0, "energy_fwhm": 2.5,
         "cutoff": 4.5, "refine": False, "seed": 7, "sources": [measured, measured],
         "progress": None,
     }  # fmt: skip

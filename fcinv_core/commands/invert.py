@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from fcinv_core.commands.options import add_measurement_options, count, positive
 from fcinv_core.commands.terminal import progress_bar
 from fcinv_core.errors import FcinvError
+from fcinv_core.report.wording import HEADLINES, rounded, sentence, with_sigma
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.inversion import InversionResult
     from fcinv_core.inversion.born_charges import BornCharges
+    from fcinv_core.networks.model import Model
 
 NOT_TO_BE_TRUSTED = 3
 SHELLS_SHOWN = 4
+
+NO_MODEL = "none"
+"""What ``--model`` takes for a start from the force field."""
 
 MOST_ATOMS = 2000
 """Of a supercell: the basis of its force constants would take hours and gigabytes beyond."""
@@ -36,12 +41,15 @@ def add_to(commands: Any) -> None:
         "--structure", required=True, metavar="FILE", help="POSCAR, CIF or phonopy.yaml"
     )
     parser.add_argument(
-        "--model", default="none", metavar="none", help="trained network; only 'none' so far"
+        "--model",
+        metavar="NAME|PATH|none",
+        help="trained network to start from ('fcinv models' lists them); default: the one that "
+        "fits the crystal; none: the force field CHGNet",
     )
     parser.add_argument(
         "--start",
         metavar="FILE",
-        help="phonopy.yaml or FORCE_CONSTANTS to refine from; default: the force field CHGNet",
+        help="phonopy.yaml or FORCE_CONSTANTS to refine from, instead of a network",
     )
     add_measurement_options(parser)
     parser.add_argument(
@@ -63,9 +71,9 @@ def add_to(commands: Any) -> None:
         help="phonopy's BORN file of a polar crystal; default: what --start or --structure hold",
     )
     parser.add_argument(
-        "--no-refine", action="store_true", help="compare the start with the data, fit nothing"
+        "--no-refine", action="store_true", help="compare the start with the data, fit nothing else"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="kept in the result")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random numbers")
     parser.add_argument(
         "-o", dest="output", required=True, type=Path, metavar="DIR", help="folder for the result"
     )
@@ -74,14 +82,10 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace, terminal: TextIO) -> int:
     """Invert, write the result and say what came out."""
-    if options.model != "none":
-        raise FcinvError(
-            f"--model {options.model}: trained networks are not shipped yet; "
-            "use --start FILE, or leave --model out"
-        )
     from fcinv_core.inversion.output import check_output_directory, write_result
 
     check_output_directory(options.output)
+    _check_model(options)
 
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.histogram import SQEHistogram
@@ -96,10 +100,12 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     if start is not None and options.supercell is not None:
         _check_supercell(start.crystal, crystal)
     born_charges = _born_charges(options, crystal, start)
+    model, remark = _model(options, crystal, polar=born_charges is not None)
     with progress_bar(terminal) as progress:
         result = invert(
             histograms,
             crystal,
+            model=model,
             start=start,
             born_charges=born_charges,
             temperature=options.temperature,
@@ -114,8 +120,40 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
             progress("Writing", 1.0)
         written = write_result(result, options.output)
     print(summary(result))
+    print(remark, end="")
     print("\nWritten:", *(f"  {path}" for path in written), sep="\n")
     return NOT_TO_BE_TRUSTED if result.verdict.trust == "no" else 0
+
+
+def _check_model(options: argparse.Namespace) -> None:
+    """Refuse a model that is not there before anything large is read."""
+    if options.model in (None, NO_MODEL):
+        return
+    if options.start is not None:
+        raise FcinvError("--start and --model exclude each other: leave one of them out")
+    from fcinv_core.networks.library import model_file
+
+    model_file(options.model)
+
+
+def _model(options: argparse.Namespace, crystal: Crystal, polar: bool) -> tuple[Model | None, str]:
+    """The model to start from, and what to say about it at the end."""
+    if options.start is not None or options.model == NO_MODEL:
+        return None, ""
+    from fcinv_core.networks.library import find_model, load_model
+
+    if options.model is not None:
+        return load_model(options.model, crystal, polar=polar), ""
+    choice = find_model(crystal, polar=polar)
+    lines = list(choice.remarks)
+    if choice.model is None:
+        lines.append(
+            f"no trained model fits {crystal.formula}; for a surer start train one: fcinv train "
+            f"--structure {options.structure} -o DIR"
+        )
+    else:
+        lines.append(f"started from the trained model {choice.model.name}")
+    return choice.model, "".join(f"{sentence(line)}\n" for line in lines)
 
 
 def _born_charges(
@@ -165,8 +203,6 @@ def _lengths(values: np.ndarray) -> str:
 
 def summary(result: InversionResult) -> str:
     """Verdict, quality of the fit and the nearest shells, in a few lines."""
-    from fcinv_core.report.wording import HEADLINES, rounded, sentence, with_sigma
-
     verdict = result.verdict
     lines = [f"{HEADLINES[verdict.trust]} (verdict: {verdict.trust})."]
     lines += [f"  - {sentence(reason)}" for reason in verdict.reasons]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +14,24 @@ import numpy as np
 from fcinv_core.crystal import ForceConstantBasis, shell_constants
 from fcinv_core.errors import FcinvError
 from fcinv_core.inversion.dispersion import dispersion
+from fcinv_core.inversion.from_model import NetworkStart
 from fcinv_core.inversion.lattice import Lattice
+from fcinv_core.inversion.notes import FORCE_FIELD, GIVEN, NETWORK, notes
 from fcinv_core.inversion.preparation import PreparedHistogram
-from fcinv_core.inversion.prior import FINAL, GUIDING, ForceConstantPrior
-from fcinv_core.inversion.problem import NUISANCES, HistogramProblem
-from fcinv_core.inversion.quality import FitQuality, believed_exposure
+from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
+from fcinv_core.inversion.problem import HistogramProblem
+from fcinv_core.inversion.quality import (
+    FitQuality,
+    believed_exposure,
+    overall_deviance,
+    qualities_of,
+)
 from fcinv_core.inversion.refinement import Evaluation, Refinement
 from fcinv_core.inversion.result import Estimate, HistogramFit, InversionResult
-from fcinv_core.inversion.stages import STAGES, Counts
+from fcinv_core.inversion.stages import Counts
+from fcinv_core.inversion.starts import find_start
 from fcinv_core.inversion.uncertainty import Uncertainty
-from fcinv_core.inversion.verdict import Trust, judge
+from fcinv_core.inversion.verdict import judge
 from fcinv_core.scattering.forward import ForwardModel
 from fcinv_core.scattering.sampling import STEP_OVER_WIDTH
 
@@ -32,27 +39,9 @@ if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.histogram import SQEHistogram
     from fcinv_core.inversion.born_charges import BornCharges
+    from fcinv_core.networks.model import Model
 
-COARSE_ROWS = 150
-"""Q bins of each histogram that are enough to find the right valley."""
-
-COARSE_STEP = 2.0
-"""Their sampling, in place of `STEP_OVER_WIDTH`."""
-
-STIFFNESS_SCAN = (0.5, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.2)
-"""Factors on the starting force constants. Universal force fields are too soft."""
-
-ATTEMPTS = 4
-"""Starts that are refined: those whose cumulative spectra fit best as they are."""
-
-GOOD_START = 1.6
-"""Deviance per degree of freedom on the coarse problem that ends the scan."""
-
-SAME_START = 0.01
-"""So do two attempts that end at the same deviance, to this relative difference."""
-
-_ADJUSTING_ITERATIONS = 3
-_LEADING_ITERATIONS, _COARSE_ITERATIONS, _FINE_ITERATIONS, _LAST_ITERATIONS = 8, 10, 15, 6
+_FINE_ITERATIONS, _LAST_ITERATIONS = 15, 6
 
 Progress = Callable[[str, float], None]
 
@@ -93,6 +82,7 @@ def invert(
     histograms: Sequence[SQEHistogram],
     crystal: Crystal,
     *,
+    model: Model | None = None,
     start: ForceConstants | None = None,
     born_charges: BornCharges | None = None,
     temperature: float | None = None,
@@ -111,12 +101,15 @@ def invert(
         Measurements of the same crystal; fitted jointly.
     crystal
         What was measured.
+    model
+        Trained on this crystal; its network supplies the start
+        (`fcinv_core.networks.library.find_model` finds one).
     start
-        Force constants to refine from, whose own cell and supercell are then used. By default
-        those of a universal force field (CHGNet) at its own relaxed cell.
+        Force constants to refine from, whose own cell and supercell are then used. Without it and
+        without a model those of a universal force field (CHGNet) at its own relaxed cell.
     born_charges
         Of a polar crystal, whose dipole-dipole term is then modelled; they are kept as they are.
-        By default those of ``start``, if it has any.
+        By default those of ``start`` or of the model, if it has any.
     temperature
         K, for all histograms; by default from each one's log.
     energy_fwhm
@@ -124,9 +117,10 @@ def invert(
     cutoff
         Å, range of the force constants; by default all that fit into the supercell.
     refine
-        False compares the start with the data and fits scale and background only.
+        False compares the start with the data and fits scale and background only. With a model
+        the result is then its estimate, with the covariance that the network states.
     seed
-        Recorded in the result; this inversion draws no random numbers.
+        Of the draws from a network's spread; nothing else is random.
     sources
         Files that the histograms came from, for the record.
     progress
@@ -141,6 +135,8 @@ def invert(
         raise FcinvError("no histogram to invert: give at least one")
     clock = _Clock(progress)
     clock.start("Preparing", 0.05)
+    if start is not None and model is not None:
+        raise FcinvError("a start and a model are given: leave one of them out")
     if start is not None and (difference := start.describes_same_crystal(crystal)) is not None:
         raise FcinvError(f"--start does not belong to the structure: {difference}")
     # before the force field spends a minute, which answers on the crystal that it is asked about
@@ -149,28 +145,40 @@ def invert(
         PreparedHistogram.from_histogram(histogram, own_crystal, temperature, energy_fwhm)
         for histogram in histograms
     ]
-    if start is None:
+    network, origin = None, GIVEN
+    if model is not None:
+        clock.start("Network", 0.15)
+        network, origin = NetworkStart.of(model, prepared, crystal), NETWORK
+        start = network.force_constants
+    elif start is None:
         clock.start("Force field", 0.15)
-        start = _force_field_start(crystal, clock)
-        clock.start("Preparing", 0.2)
+        start, origin = _force_field_start(crystal, clock), FORCE_FIELD
+    clock.start("Preparing", 0.2)
     if born_charges is not None:
         start = born_charges.given_to(start)
     basis = ForceConstantBasis.from_crystal(start.crystal, cutoff)
     lattice = Lattice(basis, start)
     centre = initial = lattice.parameters_of(start)
+    found = disagreement = None
     if refine:
         clock.start("Finding a start", 0.5)
-        centre, initial = _scan_stiffness(prepared, lattice, centre, clock)
+        candidates = () if network is None else network.candidates(lattice, seed)
+        found = find_start(prepared, lattice, initial, candidates, clock.tick)
+        centre, initial = found.centre, found.parameters
     clock.start("Refining", 0.9)
     prior = ForceConstantPrior.around(lattice, centre, FINAL)
     problems = [HistogramProblem(item, lattice, initial, STEP_OVER_WIDTH) for item in prepared]
     best = _refine_on_counts(lattice, problems, initial, prior, refine, clock)
     clock.start("Uncertainty", 0.95)
     parameters = best.point.parameters
-    qualities = _qualities(problems, best)
+    qualities = qualities_of(problems, best)
     if not refine:  # the fit has left force constants out
         best = Refinement(lattice, problems, prior, clock.tick).evaluate(best.point, Counts())
     uncertainty = Uncertainty.at_optimum(best.equations.curvature, prior, basis, len(problems))
+    if network is not None and refine:
+        disagreement = network.disagreement(lattice, parameters, uncertainty.covariance)
+    elif network is not None:
+        uncertainty = uncertainty.replaced_by(network.covariance(lattice))
     bands = dispersion(lattice, parameters, uncertainty.covariance)
     clock.start("Simulating", 1.0)
     force_constants = lattice.force_constants(parameters)
@@ -185,7 +193,7 @@ def invert(
         uncertainty,
         bands,
         np.exp(best.point.nuisances[:, 3]),
-        _notes(histograms, start, refine),
+        notes(histograms, origin, refine, disagreement),
     )
     start_bands = dispersion(
         lattice, lattice.parameters_of(start), np.zeros_like(uncertainty.covariance)
@@ -202,13 +210,17 @@ def invert(
         dispersion=bands,
         start_dispersion=start_bands,
         verdict=verdict,
-        deviance_per_dof=_overall_deviance(qualities),
+        deviance_per_dof=overall_deviance(qualities),
         undetermined=uncertainty.undetermined,
         timing_s=clock.seconds,
         settings={
             "refine": refine,
             "cutoff_angstrom": cutoff,
-            "born_charges": _source_of_born_charges(start, born_charges),
+            "start": origin,
+            "model": _model_record(model),
+            "first_guess": None if found is None else found.origin,
+            "network_and_refinement": None if disagreement is None else vars(disagreement),
+            "born_charges": _source_of_born_charges(start, born_charges, model),
             "supercell_matrix": start.crystal.supercell_matrix.tolist(),
             "temperature_k": [item.temperature for item in prepared],
             "energy_fwhm_mev": [item.resolution.elastic_fwhm for item in prepared],
@@ -225,52 +237,22 @@ def _force_field_start(crystal: Crystal, clock: _Clock) -> ForceConstants:
     return force_field_constants(crystal, progress=lambda what, _: clock.tick(what))
 
 
-def _source_of_born_charges(start: ForceConstants, given: BornCharges | None) -> str | None:
+def _source_of_born_charges(
+    start: ForceConstants, given: BornCharges | None, model: Model | None
+) -> str | None:
     """Where they come from, None for no Born charges."""
     if given is not None:
         return given.source
-    return None if start.born_charges is None else "starting force constants"
+    if start.born_charges is None:
+        return None
+    return "starting force constants" if model is None else f"model {model.name}"
 
 
-def _scan_stiffness(
-    prepared: Sequence[PreparedHistogram], lattice: Lattice, initial: np.ndarray, clock: _Clock
-) -> tuple[np.ndarray, np.ndarray]:
-    """Refine on a few rows from several overall stiffnesses; the lowest deviance wins.
-
-    Returns the start of the best attempt and where it ended, (n_par,) in eV/Å² each.
-    """
-    problems = [
-        HistogramProblem(item, lattice, initial, COARSE_STEP, COARSE_ROWS) for item in prepared
-    ]
-    attempts: list[tuple[float, np.ndarray, np.ndarray]] = []
-    for factor in _likely_stiffnesses(lattice, problems, initial, clock)[:ATTEMPTS]:
-        scaled = lattice.scaled(initial, factor)
-        prior = ForceConstantPrior.around(lattice, scaled, GUIDING)
-        refinement = Refinement(lattice, problems, prior, clock.tick)
-        begin = refinement.starting_point(scaled)
-        end = refinement.through(begin, STAGES, _LEADING_ITERATIONS, _COARSE_ITERATIONS)
-        deviance = _overall_deviance(_qualities(problems, end))
-        attempts.append((deviance, scaled, end.point.parameters))
-        attempts.sort(key=lambda attempt: attempt[0])
-        agree = len(attempts) > 1 and attempts[1][0] < (1 + SAME_START) * attempts[0][0]
-        if attempts[0][0] < GOOD_START or agree:
-            break
-    return attempts[0][1:]
-
-
-def _likely_stiffnesses(
-    lattice: Lattice, problems: Sequence[HistogramProblem], initial: np.ndarray, clock: _Clock
-) -> list[float]:
-    """`STIFFNESS_SCAN` in the order of misfit, with only scale and background adjusted."""
-    if not any(problem.prepared.has_spectra for problem in problems):
-        return sorted(STIFFNESS_SCAN, key=lambda factor: abs(np.log(factor)))
-    refinement = Refinement(lattice, problems, None, clock.tick)
-    misfits = {}
-    for factor in STIFFNESS_SCAN:
-        guess = refinement.starting_point(lattice.scaled(initial, factor))
-        end = refinement.minimise(guess, STAGES[0], _ADJUSTING_ITERATIONS, guess)
-        misfits[factor] = end.equations.cost
-    return sorted(misfits, key=lambda factor: misfits[factor])
+def _model_record(model: Model | None) -> dict[str, str] | None:
+    if model is None:
+        return None
+    architecture = model.network.architecture
+    return {"name": model.name, "architecture": architecture, "sha256": model.sha256}
 
 
 def _refine_on_counts(
@@ -287,32 +269,10 @@ def _refine_on_counts(
     result = refinement.minimise(point, Counts(), _FINE_ITERATIONS)
     for problem, expected in zip(problems, result.expectations, strict=True):
         problem.weigh(believed_exposure(problem, expected), 1.0)
-    scatter = [quality.scatter for quality in _qualities(problems, result)]
+    scatter = [quality.scatter for quality in qualities_of(problems, result)]
     for problem, factor in zip(problems, scatter, strict=True):
         problem.weigh(problem.believed, factor)
     return refinement.minimise(result.point, Counts(), _LAST_ITERATIONS)
-
-
-def _qualities(problems: Sequence[HistogramProblem], evaluation: Evaluation) -> list[FitQuality]:
-    """Quality of each histogram; the fitted numbers are shared out by number of bins."""
-    sizes = np.array([problem.prepared.used[problem.bins].sum() for problem in problems])
-    n_par = len(evaluation.point.parameters)
-    return [
-        FitQuality.of(problem, expected, round(n_par * share) + len(NUISANCES))
-        for problem, expected, share in zip(
-            problems, evaluation.expectations, sizes / sizes.sum(), strict=True
-        )
-    ]
-
-
-def _overall_deviance(qualities: Sequence[FitQuality]) -> float:
-    """Mean over all bins of all histograms."""
-    return float(
-        np.average(
-            [quality.deviance_per_dof for quality in qualities],
-            weights=[quality.n_bins for quality in qualities],
-        )
-    )
 
 
 def _fit(
@@ -363,26 +323,6 @@ def _fit(
         orientations=histogram.orientations,
         source=name,
     )
-
-
-def _notes(
-    histograms: Sequence[SQEHistogram], start: ForceConstants, refine: bool
-) -> list[tuple[Trust, str]]:
-    """Findings that no number of the fit shows."""
-    notes: list[tuple[Trust, str]] = []
-    if not refine:
-        notes.append(("caution", "nothing was refined: these are the starting force constants"))
-    runs = Counter(run for histogram in histograms for run in set(histogram.run_numbers))
-    shared = sum(count > 1 for count in runs.values())
-    if shared:
-        notes.append(
-            (
-                "caution",
-                f"{shared} runs stand behind more than one workspace: where they share events "
-                "the error bars are too small, up to a factor of √2 for two workspaces",
-            )
-        )
-    return notes
 
 
 def _input_record(name: str) -> dict[str, str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fcinv_core.inversion.problem import Expectation, HistogramProblem
+from fcinv_core.inversion.problem import NUISANCES, Expectation, HistogramProblem
 from fcinv_core.inversion.stages import SMALLEST_SIGNAL, poisson_deviance
+
+if TYPE_CHECKING:
+    from fcinv_core.inversion.refinement import Evaluation
 
 _MEANS = np.geomspace(1e-4, 1e3, 141)
 _LARGEST_COUNT = 2000
@@ -152,3 +157,25 @@ def _neighbour_correlation(pulls: np.ndarray) -> float:
     if both.sum() < 20:
         return 0.0
     return float(products[both].mean() / np.nanmean(clipped**2))
+
+
+def qualities_of(problems: Sequence[HistogramProblem], evaluation: Evaluation) -> list[FitQuality]:
+    """Quality of each histogram; the fitted numbers are shared out by number of bins."""
+    sizes = np.array([problem.prepared.used[problem.bins].sum() for problem in problems])
+    n_par = len(evaluation.point.parameters)
+    return [
+        FitQuality.of(problem, expected, round(n_par * share) + len(NUISANCES))
+        for problem, expected, share in zip(
+            problems, evaluation.expectations, sizes / sizes.sum(), strict=True
+        )
+    ]
+
+
+def overall_deviance(qualities: Sequence[FitQuality]) -> float:
+    """Mean over all bins of all histograms."""
+    return float(
+        np.average(
+            [quality.deviance_per_dof for quality in qualities],
+            weights=[quality.n_bins for quality in qualities],
+        )
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,6 +71,10 @@ class Uncertainty:
             _sentences(int(silent.sum()), n_par, names),
         )
 
+    def replaced_by(self, covariance: np.ndarray) -> Uncertainty:
+        """With a covariance (n_par, n_par) of another origin than these data."""
+        return replace(self, covariance=covariance, n_undetermined=0, undetermined=())
+
 
 def _inverse(curvature: np.ndarray) -> np.ndarray:
     """Inverse of a positive definite matrix whose diagonal spans many decades."""
@@ -96,5 +100,5 @@ def _sentences(n_silent: int, n_par: int, names: list[str]) -> tuple[str, ...]:
     verb = "is" if n_silent == 1 else "are"
     return (
         f"{n_silent} {what} of the {n_par} force constants {verb} not determined by these data; "
-        f"there the result is the starting force field's. Most concerned: {', '.join(names)}.",
+        f"there the result is that of the start. Most concerned: {', '.join(names)}.",
     )

@@ -60,7 +60,7 @@ def judge(
     resolution_scales
         (n_histograms,) fitted.
     notes
-        Further findings, each with the trust that it leaves.
+        Further findings, each with the trust that it leaves; "yes" for mere remarks.
     """
     found: list[tuple[Trust, str]] = list(notes)
     several = len(prepared) > 1
@@ -88,12 +88,13 @@ def judge(
     found += _of_bands(bands)
     trust = _ORDER[max((_ORDER.index(trust) for trust, _ in found), default=0)]
     reasons = [text for level in reversed(_ORDER) for t, text in found if t == level]
-    if not reasons:
+    if trust == "yes":
         deviance = max(quality.deviance_per_dof for quality in qualities)
         reasons = [
             f"the model describes the data to counting statistics (deviance {deviance:.2f} per "
             f"degree of freedom) and the phonon energies are known to "
-            f"{np.sqrt(np.mean(bands.sigma_mev**2)):.2g} meV rms"
+            f"{np.sqrt(np.mean(bands.sigma_mev**2)):.2g} meV rms",
+            *reasons,
         ]
     return Verdict(trust, tuple(reasons))
 

@@ -25,7 +25,8 @@ from fcinv_core.errors import FcinvError
 from fcinv_core.files import write_whole
 from fcinv_core.networks.estimate import ForceConstantEstimate
 from fcinv_core.networks.model_card import ModelCard
-from fcinv_core.networks.network import NETWORKS, Network
+from fcinv_core.networks.architectures import NETWORKS
+from fcinv_core.networks.network import Network
 
 if TYPE_CHECKING:
     from fcinv_core.inversion.preparation import PreparedHistogram

@@ -7,8 +7,8 @@ import pytest
 
 from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
 from fcinv_core.crystal.structure_files import StructureFile
-from fcinv_core.crystal.transfer import correspondence as found
 from fcinv_core.crystal.transfer import carried_to
+from fcinv_core.crystal.transfer import correspondence as found
 from fcinv_core.errors import FcinvError
 
 

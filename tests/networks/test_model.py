@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,4 +155,11 @@ def test_a_file_too_large_is_not_written(germanium_prior, tmp_path, monkeypatch)
 def test_an_estimate_that_is_no_number_is_refused(germanium_prior):
     model = toy_model(germanium_prior, spread=float("nan"))
     with pytest.raises(FcinvError, match="--model none"):
-        model.estimate([])
+        model.estimate([SimpleNamespace(has_spectra=True)])
+
+
+def test_without_spectra_the_prior_speaks(germanium_prior):
+    estimate = toy_model(germanium_prior).estimate([SimpleNamespace(has_spectra=False)])
+    drawn = germanium_prior.sample(1000).numpy()
+    np.testing.assert_allclose(estimate.parameters, drawn.mean(axis=0))
+    np.testing.assert_allclose(np.diag(estimate.covariance), drawn.var(axis=0), rtol=0.01)

@@ -1,0 +1,149 @@
+"""Where a refinement begins: the valley of the best fit, found on a few rows of the data.
+
+A network's estimate and draws from its spread come first. Where there is no network, or none of
+those leads to a good fit, overall stiffnesses are tried: universal force fields are off by a
+factor most of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcinv_core.inversion.lattice import Lattice
+from fcinv_core.inversion.preparation import PreparedHistogram
+from fcinv_core.inversion.prior import GUIDING, ForceConstantPrior
+from fcinv_core.inversion.problem import HistogramProblem
+from fcinv_core.inversion.quality import overall_deviance, qualities_of
+from fcinv_core.inversion.refinement import Monitor, Refinement
+from fcinv_core.inversion.stages import STAGES
+
+COARSE_ROWS = 150
+"""Q bins of each histogram that are enough to find the right valley."""
+
+COARSE_STEP = 2.0
+"""Their sampling, in place of `STEP_OVER_WIDTH`."""
+
+STIFFNESS_SCAN = (0.5, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.2)
+"""Factors on the starting force constants. Universal force fields are too soft."""
+
+ATTEMPTS = 4
+"""Starts that are refined: those whose cumulative spectra fit best as they are."""
+
+GOOD_START = 1.6
+"""Deviance per degree of freedom on the coarse problem that ends the search."""
+
+SAME_START = 0.01
+"""So do two attempts that end at the same deviance, to this relative difference: for what was
+tried up to there, other stiffnesses come after a network's candidates all the same."""
+
+_ADJUSTING_ITERATIONS = 3
+_LEADING_ITERATIONS, _COARSE_ITERATIONS = 8, 10
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a refinement begins.
+
+    Attributes
+    ----------
+    centre
+        (n_par,) eV/Å²: what was tried, the centre of the prior.
+    parameters
+        (n_par,) eV/Å²: where the fit to a few rows took it.
+    deviance
+        Per degree of freedom, of those rows.
+    origin
+        What was tried, in words.
+    """
+
+    centre: np.ndarray
+    parameters: np.ndarray
+    deviance: float
+    origin: str
+
+
+Guess = tuple[str, np.ndarray]
+"""What it is in words, and parameters (n_par,) in eV/Å²."""
+
+
+def find_start(
+    prepared: Sequence[PreparedHistogram],
+    lattice: Lattice,
+    initial: np.ndarray,
+    candidates: Iterable[Guess],
+    monitor: Monitor,
+) -> Start:
+    """The valley with the lowest deviance among those that were tried.
+
+    Parameters
+    ----------
+    initial
+        (n_par,) eV/Å²: what stiffnesses are relative to.
+    candidates
+        A network's, the likeliest first; ``initial`` is one of them. May be empty.
+    monitor
+        Called at each iteration.
+    """
+    search = _Search(prepared, lattice, initial, monitor)
+    tried = search.try_all(candidates)
+    if not tried or tried[0].deviance >= GOOD_START:
+        tried += search.try_all(search.stiffnesses(initial, with_itself=not tried))
+    return min(tried, key=_deviance)
+
+
+class _Search:
+    def __init__(
+        self,
+        prepared: Sequence[PreparedHistogram],
+        lattice: Lattice,
+        initial: np.ndarray,
+        monitor: Monitor,
+    ) -> None:
+        self._lattice, self._monitor = lattice, monitor
+        self._problems = [
+            HistogramProblem(item, lattice, initial, COARSE_STEP, COARSE_ROWS) for item in prepared
+        ]
+
+    def try_all(self, guesses: Iterable[Guess]) -> list[Start]:
+        """Refine each on a few rows until one is good or two agree; the best comes first."""
+        tried: list[Start] = []
+        for origin, guess in guesses:
+            tried.append(self._refined(origin, guess))
+            tried.sort(key=_deviance)
+            agree = len(tried) > 1 and tried[1].deviance < (1 + SAME_START) * tried[0].deviance
+            if tried[0].deviance < GOOD_START or agree:
+                break
+        return tried
+
+    def _refined(self, origin: str, guess: np.ndarray) -> Start:
+        prior = ForceConstantPrior.around(self._lattice, guess, GUIDING)
+        refinement = Refinement(self._lattice, self._problems, prior, self._monitor)
+        begin = refinement.starting_point(guess)
+        end = refinement.through(begin, STAGES, _LEADING_ITERATIONS, _COARSE_ITERATIONS)
+        deviance = overall_deviance(qualities_of(self._problems, end))
+        return Start(guess, end.point.parameters, deviance, origin)
+
+    def stiffnesses(self, initial: np.ndarray, with_itself: bool) -> Iterator[Guess]:
+        """The `ATTEMPTS` likeliest of `STIFFNESS_SCAN`, the likeliest first."""
+        factors = [factor for factor in STIFFNESS_SCAN if with_itself or factor != 1.0]
+        for factor in self._by_misfit(initial, factors)[:ATTEMPTS]:
+            yield f"stiffness {factor:g}", self._lattice.scaled(initial, factor)
+
+    def _by_misfit(self, initial: np.ndarray, factors: Sequence[float]) -> list[float]:
+        """With only scale and background adjusted."""
+        if not any(problem.prepared.has_spectra for problem in self._problems):
+            return sorted(factors, key=lambda factor: abs(np.log(factor)))
+        refinement = Refinement(self._lattice, self._problems, None, self._monitor)
+        misfits = {}
+        for factor in factors:
+            guess = refinement.starting_point(self._lattice.scaled(initial, factor))
+            end = refinement.minimise(guess, STAGES[0], _ADJUSTING_ITERATIONS, guess)
+            misfits[factor] = end.equations.cost
+        return sorted(factors, key=lambda factor: misfits[factor])
+
+
+def _deviance(start: Start) -> float:
+    return start.deviance
