@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from fcinv_core.networks.architectures import NETWORKS
 from fcinv_core.networks.model import Model
 from fcinv_core.networks.model_card import HeldOutScore, ModelCard
-from fcinv_core.networks.network import NETWORKS, Estimates, Network
+from fcinv_core.networks.network import Estimates, Network
 
 SCORES = {
     "idealised": HeldOutScore(0.1, 0.12, 0.2, 0.25),

@@ -181,3 +181,9 @@ class CellModes(torch.nn.Module):
             usable.float().to(self.device),
             LEAST_SQUARE * self.top**2,
         )
+
+
+def trace_weights(components: torch.Tensor) -> torch.Tensor:
+    """How often each of the components (..., n²) of a Hermitian matrix enters tr(X D): (n²,)."""
+    size = round(components.shape[-1] ** 0.5)
+    return packed_gradient(torch.full((size, size), 1 + 1j, device=components.device))

@@ -23,9 +23,9 @@ from fcinv_core.ensemble import prior_file
 from fcinv_core.ensemble.prior import Prior
 from fcinv_core.errors import FcinvError
 from fcinv_core.files import write_whole
+from fcinv_core.networks.architectures import NETWORKS
 from fcinv_core.networks.estimate import ForceConstantEstimate
 from fcinv_core.networks.model_card import ModelCard
-from fcinv_core.networks.architectures import NETWORKS
 from fcinv_core.networks.network import Network
 
 if TYPE_CHECKING:

@@ -76,7 +76,3 @@ class Network(torch.nn.Module):
     def estimate_from(self, prepared: Sequence[PreparedHistogram]) -> Estimates:
         """Force constants of one crystal (n = 1) from all of its measurements together."""
         raise NotImplementedError
-
-
-NETWORKS: dict[str, type[Network]] = {}
-"""By architecture."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fcinv_core.networks.cell_modes import CellMatrices, CellModes
+from fcinv_core.networks.cell_modes import CellMatrices, CellModes, trace_weights
 from fcinv_core.networks.wedge import WedgeMesh
 from fcinv_core.scattering.hermitian import packed
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
@@ -143,12 +143,7 @@ class SpectraGatherer:
         size = round(self._matrices.shape[1] ** 0.5)
         diagonal = torch.tensor([row * (row + 1) // 2 + row for row in range(size)])
         self._mean_squares = self._matrices[:, diagonal].mean(dim=1)
-        double = torch.ones(self._matrices.shape[1])
-        double[size * (size + 1) // 2 :] = 2.0
-        off = torch.ones(size * (size + 1) // 2) * 2.0
-        off[diagonal] = 1.0
-        double[: len(off)] = off
-        self._pairs = double
+        self._pairs = trace_weights(self._matrices)
         self.edges = torch.linspace(0.0, HIGHEST * prior.energy_range[1], N_ENERGIES + 1)
 
     def of_group(self, group: MeasurementGroup) -> CellSpectra:

@@ -16,9 +16,9 @@ from fcinv_core.ensemble.measurement_pool import measurement_pool
 from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
 from fcinv_core.ensemble.prior import Prior
 from fcinv_core.errors import FcinvError
+from fcinv_core.networks.architectures import NETWORKS
 from fcinv_core.networks.checkpoint import Checkpoint
 from fcinv_core.networks.model import Model
-from fcinv_core.networks.network import NETWORKS
 from fcinv_core.networks.training import train
 from fcinv_core.networks.training_folder import TrainingFolder
 from fcinv_core.networks.training_settings import TrainingSettings

@@ -1,0 +1,225 @@
+"""What networks have in common that look at spectra gathered onto cells of the wedge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from fcinv_core.networks.cell_modes import CellMatrices, CellModes, Waves
+from fcinv_core.networks.mode_windows import intensities, mode_windows
+from fcinv_core.networks.network import Estimates, Network, Settings
+from fcinv_core.networks.normal_equations import solved
+from fcinv_core.networks.spectra import CellSpectra, SpectraGatherer
+from fcinv_core.networks.step import Step
+from fcinv_core.networks.stiffness_scan import StiffnessScan, conditions_of
+from fcinv_core.networks.wedge import WedgeMesh
+
+if TYPE_CHECKING:
+    from fcinv_core.ensemble.measurement_group import MeasurementGroup
+    from fcinv_core.ensemble.prior import Prior
+    from fcinv_core.inversion.preparation import PreparedHistogram
+
+LEAST_STIFFNESS, LARGEST_STIFFNESS = 0.1, 12.0
+
+USUAL = {"scan_width": 32, "step_width": 64}
+
+PERTURBATION = 0.2
+"""Of the logarithm of the stiffness that steps start from in half of the training."""
+
+DISPERSION_FLOOR = 1e-5
+"""Relative error (squared) of dynamical matrices below which it hardly matters."""
+
+
+class CellNetwork(Network):
+    """A stiffness scan and steps, for networks to build on.
+
+    Parameters
+    ----------
+    prior, settings
+        See `Network`.
+    half_widths
+        Of the windows of each step, in the logarithm of energy.
+    spreads
+        How far modes may be from where they are believed to be, then.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        settings: Settings | None,
+        half_widths: Sequence[float],
+        spreads: Sequence[float],
+    ) -> None:
+        super().__init__(prior)
+        self._settings = {**USUAL, **(settings or {})}
+        self._half_widths, self._spreads = tuple(half_widths), tuple(spreads)
+        self._mesh = WedgeMesh.of(prior.crystal)
+        self.modes = CellModes(prior)
+        self._gatherer = SpectraGatherer(prior, self._mesh, self.modes)
+        self._everywhere: CellMatrices | None = None
+        self.scan = StiffnessScan(
+            prior.widths.stiffness_median,
+            prior.widths.stiffness_spread,
+            int(self._settings["scan_width"]),
+        )
+        width = int(self._settings["step_width"])
+        self.steps = torch.nn.ModuleList([Step(width) for _ in self._half_widths])
+
+    def settings(self) -> dict[str, int | float]:
+        """Widths of the layers."""
+        return dict(self._settings)
+
+    def prepare(self, groups: Sequence[MeasurementGroup]) -> list[CellSpectra]:
+        """One for each group."""
+        return [self._gatherer.of_group(group) for group in groups]
+
+    def estimate_from(self, prepared: Sequence[PreparedHistogram]) -> Estimates:
+        """All histograms together."""
+        return self.estimate([self._gatherer.of_prepared(prepared)])
+
+    def losses(
+        self, spectra: Sequence[CellSpectra], parameters: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Means over all measurements, by what is judged."""
+        every: dict[str, torch.Tensor] = {}
+        parts = parameters.split([len(item) for item in spectra])
+        for item, truth in zip(spectra, parts, strict=True):
+            for name, value in self._losses_of(item, self.modes.coordinates(truth)).items():
+                share = value * len(item) / len(parameters)
+                every[name] = every[name] + share if name in every else share
+        return every
+
+    def _losses_of(self, spectra: CellSpectra, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def estimate(self, spectra: Sequence[CellSpectra]) -> Estimates:
+        """From the most probable stiffness of the scan."""
+        found = [self._estimate_of(item) for item in spectra]
+        return Estimates(*(torch.cat(part) for part in zip(*found, strict=True)))
+
+    def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
+        """Parameters and covariance."""
+        raise NotImplementedError
+
+    def scanned(
+        self, spectra: CellSpectra, truth: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Coordinates to start from in training, and the loss of the scan.
+
+        Some start where the scan leads, others near the truth: steps learn for both.
+        """
+        log_stiffness = truth[:, 0].clamp(min=LEAST_STIFFNESS).log()
+        corrected, log_probability = self.scan(spectra, self.modes)
+        loss = self.scan.loss(corrected, log_probability, log_stiffness)
+        found = most_probable(corrected, log_probability).detach()
+        near = log_stiffness + PERTURBATION * torch.randn_like(log_stiffness)
+        chosen = torch.rand_like(near) < 0.5
+        return self.start(torch.where(chosen, found, near)), loss
+
+    def start(self, log_stiffness: torch.Tensor) -> torch.Tensor:
+        """Coordinates of the centre's shape, stretched."""
+        shape = (len(log_stiffness), self.modes.n_coordinates - 1)
+        return possible(
+            torch.cat([log_stiffness.exp()[:, None], log_stiffness.new_zeros(shape)], 1)
+        )
+
+    def look(
+        self, number: int, spectra: CellSpectra, present: torch.Tensor
+    ) -> tuple[Waves, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What step ``number`` says around ``present`` coordinates.
+
+        Returns
+        -------
+        Present modes; the change of the logarithm of their squared energies; the logarithm of
+        its inverse variance; the weight of each in normal equations; what the step pooled.
+        """
+        waves = spectra.matrices.waves(present)
+        half_width = self._half_widths[number]
+        features = mode_windows(
+            spectra,
+            waves,
+            intensities(spectra, waves),
+            present[:, 0],
+            half_width,
+            self._spreads[number],
+        )
+        usable = spectra.matrices.usable
+        change, precision, counting, whole = self.steps[number](
+            features, usable, conditions_of(spectra, self.modes)
+        )
+        # Twice: changes are of squared energies.
+        return waves, 2 * half_width * change, precision, precision.exp() * usable * counting, whole
+
+    def stepped(
+        self, number: int, spectra: CellSpectra, present: torch.Tensor, truth: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """One step in training.
+
+        Returns
+        -------
+        Coordinates, the inverse of their covariance, what the step pooled, and losses.
+        """
+        waves, change, precision, weights, whole = self.look(number, spectra, present)
+        usable = spectra.matrices.usable
+        linear = torch.einsum("ncmk,nk->ncm", waves.slopes, truth) + waves.remainder
+        error = change - linear.clamp(min=0.05).log()
+        unlikely = (0.5 * error.square() * precision.exp() - 0.5 * precision).clamp(max=10.0)
+        found, matrix = solved(waves, change, weights, present[:, 0])
+        surprise = surprise_of(found, matrix, truth, present[:, 0]).clamp(max=100.0)
+        step = number + 1
+        losses = {
+            f"energies {step}": 0.5
+            * (unlikely * usable).sum()
+            / (usable.sum().clamp(min=1) * len(truth)),
+            f"dispersion {step}": self.relative_error(found, truth).mean(),
+            f"spread {step}": 0.005 * surprise.mean(),
+        }
+        return found, matrix, whole, losses
+
+    def relative_error(self, found: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """rms error of dynamical matrices over the zone over their rms, (n,)."""
+        if self._everywhere is None or self._everywhere.linear.device != found.device:
+            self._everywhere = self.modes.at(self._mesh.q_points)
+        matrices = self._everywhere
+        wrong = matrices.dynamical(found - truth) - matrices.constant
+        right = matrices.dynamical(truth)
+        ratio = wrong.square().sum(dim=(1, 2)) / right.square().sum(dim=(1, 2))
+        return (ratio + DISPERSION_FLOOR).sqrt().clamp(max=1.0)
+
+
+def most_probable(corrected: torch.Tensor, log_probability: torch.Tensor) -> torch.Tensor:
+    """(n,) mean around the most probable guess: there may be several valleys."""
+    best = log_probability.argmax(dim=1, keepdim=True)
+    number = torch.arange(log_probability.shape[1], device=best.device)
+    near = (number - best).abs() <= 1
+    weight = log_probability.exp() * near
+    return (weight * corrected).sum(dim=1) / weight.sum(dim=1)
+
+
+def possible(coordinates: torch.Tensor) -> torch.Tensor:
+    """With an overall stiffness that is possible."""
+    stiffness = coordinates[:, :1].clamp(LEAST_STIFFNESS, LARGEST_STIFFNESS)
+    return torch.cat([stiffness, coordinates[:, 1:]], dim=1)
+
+
+def surprise_of(
+    found: torch.Tensor, matrix: torch.Tensor, truth: torch.Tensor, stiffness: torch.Tensor
+) -> torch.Tensor:
+    """Negative logarithm of the probability density of the truth, in units of the stiffness.
+
+    Parameters
+    ----------
+    found, matrix
+        (n, n_coordinates) and the inverse of their covariance.
+    truth
+        (n, n_coordinates).
+    stiffness
+        (n,).
+    """
+    error = ((found - truth) / stiffness[:, None]).double()
+    relative = (matrix * stiffness.square()[:, None, None]).double()
+    misfit = (error[:, None] @ relative @ error[..., None])[:, 0, 0]
+    return (0.5 * misfit - 0.5 * torch.linalg.slogdet(relative)[1]).float()

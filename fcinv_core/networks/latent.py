@@ -1,0 +1,215 @@
+"""A structured latent space between spectra and force constants.
+
+A variational autoencoder (Kingma & Welling, arXiv:1312.6114) whose encoder sees spectra of any
+coverage and whose two decoders give back what a measurement was made of: the force constants,
+and the one-phonon spectrum at any Q. The encoder's evidence is that of one wide look at all modes,
+solved for force constants; force constants are read off the latent by a linear map and a small
+correction. Latent coordinates are normally distributed over the prior, so that distances and
+straight lines in the latent space mean something.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fcinv_core.networks.cell_modes import CellMatrices, trace_weights
+from fcinv_core.networks.cell_network import (
+    LARGEST_STIFFNESS,
+    LEAST_STIFFNESS,
+    CellNetwork,
+    most_probable,
+    possible,
+)
+from fcinv_core.networks.mode_windows import intensities
+from fcinv_core.networks.network import Settings
+from fcinv_core.networks.normal_equations import solved
+from fcinv_core.networks.spectra import CellSpectra
+
+if TYPE_CHECKING:
+    from fcinv_core.ensemble.prior import Prior
+
+HALF_WIDTHS = (0.55, 0.35)
+
+SPREADS = (0.15, 0.06)
+
+USUAL = {"latent_size": 24, "width": 128}
+
+N_ENERGIES = 40
+"""Bins of decoded spectra, in the logarithm of energy."""
+
+ENERGIES = (0.06, 1.3)
+"""Their range, over the highest energy of the prior's centre, as stiff as the crystal is."""
+
+LINE_WIDTH = 0.06
+"""Of decoded lines, in the logarithm of energy."""
+
+WEIGHT_OF_DIVERGENCE = 2e-3
+WEIGHT_OF_SPECTRA = 0.2
+
+_DRAWS = 256
+
+
+class LatentNetwork(CellNetwork):
+    """Encoder, latent space and decoders; see the module."""
+
+    architecture = "latent"
+    edges: torch.Tensor
+
+    def __init__(self, prior: Prior, settings: Settings | None = None) -> None:
+        super().__init__(prior, {**USUAL, **(settings or {})}, HALF_WIDTHS, SPREADS)
+        n = self.modes.n_coordinates
+        size, width = int(self._settings["latent_size"]), int(self._settings["width"])
+        self.size = size
+        self._median = float(np.log(prior.widths.stiffness_median))
+        self._spread = prior.widths.stiffness_spread
+        linear, gelu = torch.nn.Linear, torch.nn.GELU
+        step_width = int(self._settings["step_width"])
+        self.encode_linear = linear(n, size)
+        self.encode = torch.nn.Sequential(
+            linear(2 * n + step_width, width), gelu(), linear(width, 2 * size)
+        )
+        self.read_linear = linear(size, n)
+        self.read = torch.nn.Sequential(linear(size, width), gelu(), linear(width, n))
+        self.log_errors = torch.nn.Parameter(torch.full((n,), -2.0))
+        self.decode = torch.nn.Sequential(
+            linear(size + n, width),
+            gelu(),
+            linear(width, width),
+            gelu(),
+            linear(width, N_ENERGIES),
+        )
+        for layers in (self.encode, self.read):  # begin as the linear maps
+            for parameter in layers[-1].parameters():
+                torch.nn.init.zeros_(parameter)
+        edges = torch.linspace(
+            float(np.log(ENERGIES[0])), float(np.log(ENERGIES[1])), N_ENERGIES + 1
+        )
+        self.register_buffer("edges", edges, persistent=False)
+
+    def relative(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """Standardised logarithm of the stiffness, then shapes: of order 1, (n, n_coordinates)."""
+        stiffness = coordinates[:, :1].clamp(LEAST_STIFFNESS, LARGEST_STIFFNESS)
+        return torch.cat(
+            [(stiffness.log() - self._median) / self._spread, coordinates[:, 1:] / stiffness], dim=1
+        )
+
+    def absolute(self, relative: torch.Tensor) -> torch.Tensor:
+        """Coordinates of what `relative` has made."""
+        stiffness = (self._median + self._spread * relative[:, :1]).exp()
+        return torch.cat([stiffness, relative[:, 1:] * stiffness], dim=1)
+
+    def posterior(
+        self, found: torch.Tensor, matrix: torch.Tensor, whole: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and logarithm of the standard deviation of latent coordinates, (n, size)."""
+        covariance = torch.linalg.inv(matrix.double()).float()
+        stiffness = found[:, :1].clamp(min=LEAST_STIFFNESS)
+        errors = covariance.diagonal(dim1=1, dim2=2).clamp(min=1e-12).sqrt() / stiffness
+        relative = self.relative(found).clamp(-6.0, 6.0)
+        more = self.encode(torch.cat([relative, errors.log() / 2, whole], dim=1))
+        mean = self.encode_linear(relative) + more[:, : self.size]
+        return mean, (more[:, self.size :] - 1.0).clamp(-6.0, 2.0)
+
+    def coordinates_of(self, latent: torch.Tensor) -> torch.Tensor:
+        """Force constants that latent coordinates (n, size) stand for."""
+        return self.absolute(self.read_linear(latent) + self.read(latent))
+
+    def spectrum_of(
+        self, latent: torch.Tensor, directions: torch.Tensor, matrices: CellMatrices
+    ) -> torch.Tensor:
+        """Decoded one-phonon spectra: logarithm of the share of each energy bin.
+
+        Parameters
+        ----------
+        latent
+            (n, size).
+        directions
+            (..., n_q, (3 n_atoms)²) of v* v^T as in `CellSpectra`.
+        matrices
+            At the n_q points.
+
+        Returns
+        -------
+        (n, ..., n_q, N_ENERGIES); energies are `edges` over those of the prior's centre as stiff
+        as the crystal is.
+        """
+        seen = fingerprints(directions, matrices, self.modes.top)
+        shape = (len(latent), *seen.shape)
+        latent = latent.reshape(len(latent), *[1] * (seen.dim() - 1), -1)
+        both = torch.cat([latent.expand(*shape[:-1], -1), seen.expand(shape)], dim=-1)
+        return self.decode(both).log_softmax(dim=-1)
+
+    def _lines(self, spectra: CellSpectra, truth: torch.Tensor) -> torch.Tensor:
+        """What `spectrum_of` should give: shares (n, KINDS, n_cells, N_ENERGIES)."""
+        waves = spectra.matrices.waves(truth)
+        shares = intensities(spectra, waves)
+        stiffness = truth[:, 0].clamp(min=LEAST_STIFFNESS)
+        relative = waves.energies / (self.modes.top * stiffness.sqrt()[:, None, None])
+        positions = (self.edges - relative.log()[..., None]) / LINE_WIDTH
+        lines = 0.5 * torch.erf(positions * 0.5**0.5).diff(dim=-1)
+        return torch.einsum("nkcm,ncmb->nkcb", shares, lines)
+
+    def _losses_of(self, spectra: CellSpectra, truth: torch.Tensor) -> dict[str, torch.Tensor]:
+        present, scan = self.scanned(spectra, truth)
+        losses = {"scan": scan}
+        for number in range(len(HALF_WIDTHS)):
+            found, matrix, whole, of_step = self.stepped(number, spectra, present, truth)
+            losses |= of_step
+            present = possible(found.detach())
+        mean, log_deviation = self.posterior(found.detach(), matrix.detach(), whole)
+        deviation = log_deviation.exp()
+        divergence = 0.5 * (mean.square() + deviation.square() - 1) - log_deviation
+        latent = mean + deviation * torch.randn_like(mean)
+        read = self.read_linear(latent) + self.read(latent)
+        error = read - self.relative(truth)
+        unlikely = 0.5 * (error / self.log_errors.exp()).square() + self.log_errors
+        of_mean = self.coordinates_of(mean)
+        target = self._lines(spectra, truth)
+        decoded = self.spectrum_of(latent, spectra.directions, spectra.matrices)
+        weights = target.sum(dim=-1)
+        surprise = -(target * decoded).sum() / weights.sum().clamp(min=1e-9)
+        return losses | {
+            "divergence": WEIGHT_OF_DIVERGENCE * divergence.sum(dim=1).mean(),
+            "reading": 0.02 * unlikely.clamp(max=50.0).sum(dim=1).mean(),
+            "dispersion": 2 * self.relative_error(possible(of_mean), truth).mean(),
+            "spectra": WEIGHT_OF_SPECTRA * surprise,
+        }
+
+    def encoded(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and logarithm of the standard deviation of latent coordinates, (n, size)."""
+        present = self.start(most_probable(*self.scan(spectra, self.modes)))
+        for number in range(len(HALF_WIDTHS)):
+            waves, change, _, weights, whole = self.look(number, spectra, present)
+            found, matrix = solved(waves, change, weights, present[:, 0])
+            present = possible(found)
+        return self.posterior(found, matrix, whole)
+
+    def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, log_deviation = self.encoded(spectra)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(_DRAWS, 1, self.size, generator=generator).to(mean.device)
+        latent = mean + log_deviation.exp() * noise
+        read = self.read_linear(latent) + self.read(latent)
+        errors = self.log_errors.exp() * torch.randn(read.shape, generator=generator).to(
+            mean.device
+        )
+        draws = self.absolute((read + errors).flatten(0, 1)).unflatten(0, (_DRAWS, -1))
+        best = possible(self.coordinates_of(mean))
+        around = (draws - best).double()
+        covariance = torch.einsum("sni,snj->nij", around, around) / _DRAWS
+        to_parameters = self.modes.to_parameters
+        covariance = to_parameters @ covariance @ to_parameters.T
+        return self.modes.parameters_of(best), covariance
+
+
+def fingerprints(directions: torch.Tensor, matrices: CellMatrices, top: float) -> torch.Tensor:
+    """How fast the motions are that Q bins see, by coordinate: (..., n_q, n_coordinates).
+
+    v^T D_k v* over the square of the highest energy: linear in the force constants, and the same
+    for equivalent Q.
+    """
+    seen = torch.einsum("...cx,cxk->...ck", directions * trace_weights(directions), matrices.linear)
+    return seen / top**2
