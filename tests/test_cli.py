@@ -15,6 +15,7 @@ import phonopy
 import pytest
 from command_line import ROOT, one_error, run
 from fake_result import axis, fake_result, fit, histogram
+from toy_network import register, toy_model
 
 import fcinv_core
 from fcinv_core import cli
@@ -143,6 +144,75 @@ def test_invert_passes_everything_on_and_writes(capsys, invert, measured, struct
         "progress": None,
     }  # fmt: skip
     assert json.loads((tmp_path / "out" / "result.json").read_text())["verdict"]["trust"] == "yes"
+
+
+@pytest.fixture
+def germanium_model(invert, monkeypatch, tmp_path, germanium_prior):
+    """The path of the only model that there is."""
+    register(monkeypatch)
+    (tmp_path / "models").mkdir()
+    monkeypatch.setenv("FCINV_MODELS", str(tmp_path / "models"))
+    toy_model(germanium_prior).save(tmp_path / "models/Ge-toy.safetensors")
+    return tmp_path / "models/Ge-toy.safetensors"
+
+
+@pytest.mark.parametrize("asked", [[], ["--model", "Ge-toy"], ["--model", "PATH"]])
+def test_invert_starts_from_the_model_that_fits(
+    capsys, invert, measured, germanium_model, tmp_path, asked
+):
+    asked = [germanium_model if word == "PATH" else word for word in asked]
+    arguments = ["invert", measured, "--structure", DATA / "structures/Ge.cif", *asked,
+                 "-o", tmp_path / "out"]  # fmt: skip
+    assert cli.main([str(a) for a in arguments]) == 0
+    assert invert.options["model"].name == "Ge-toy"
+    assert ("Started from the trained model Ge-toy." in capsys.readouterr().out) == (not asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        (["--structure", "POSCAR"], True),
+        (["--structure", DATA / "structures/Ge.cif", "--model", "none"], False),
+        (["--structure", DATA / "structures/Ge.cif",
+          "--start", DATA / "force_constants/Ge_standin.yaml"], False),
+    ],
+)  # fmt: skip
+def test_invert_without_a_model(
+    capsys, invert, measured, structure, germanium_model, tmp_path, asked, hint
+):
+    asked = [structure if word == "POSCAR" else word for word in asked]
+    arguments = ["invert", measured, *asked, "-o", tmp_path / "out"]
+    assert cli.main([str(a) for a in arguments]) == 0
+    assert invert.options["model"] is None
+    told = f"fcinv train --structure {structure}" in capsys.readouterr().out
+    assert told == hint
+
+
+def test_invert_refuses_the_wrong_model(
+    capsys, invert, measured, structure, germanium_model, tmp_path
+):
+    start = DATA / "force_constants/Si_dft.yaml"
+    for asked, told in (
+        (["--model", "Ge-toy"], "does not fit Si: the primitive cells differ: Ge Ge and Si Si"),
+        (["--model", "Si"], "there are Ge-toy"),
+        (["--model", tmp_path / "x.safetensors"], "no model at"),
+        (["--model", "Ge-toy", "--start", start], "exclude each other"),
+        (["--model", measured], "no model of fcinv"),
+    ):
+        line = ["invert", measured, "--structure", structure, *asked, "-o", tmp_path / "out"]
+        assert told in one_error(capsys, line)
+    assert not hasattr(invert, "histograms")
+
+
+def test_invert_passes_a_damaged_model_over(capsys, invert, measured, germanium_model, tmp_path):
+    content = bytearray(germanium_model.read_bytes())
+    content[-1] ^= 1
+    germanium_model.write_bytes(content)
+    arguments = ["invert", measured, "--structure", DATA / "structures/Ge.cif",
+                 "-o", tmp_path / "out"]  # fmt: skip
+    assert cli.main([str(a) for a in arguments]) == 0
+    assert invert.options["model"] is None
+    assert "Passed over: the model" in capsys.readouterr().out
 
 
 def test_distrust_is_exit_code_3_with_the_files_written(
