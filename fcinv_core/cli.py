@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fcinv_core import __version__
-from fcinv_core.commands import inspect, invert, models, simulate
+from fcinv_core.commands import inspect, invert, models, simulate, train
 from fcinv_core.commands.terminal import quiet_libraries
 from fcinv_core.errors import FcinvError
 
@@ -30,6 +30,7 @@ fcinv: interatomic force constants from single-crystal inelastic neutron scatter
   fcinv invert FILE.nxs --structure CRYSTAL.cif -o DIR     its force constants, with errors
   fcinv simulate --force-constants phonopy.yaml --like FILE.nxs -o OUT.nxs
   fcinv models                                        trained networks for invert
+  fcinv train --structure CRYSTAL.cif -o DIR          one more, for another crystal
 
 Add --help to a command for its options."""
 
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fcinv {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (inspect, simulate, invert, models):
+    for command in (inspect, simulate, invert, models, train):
         command.add_to(commands)
     return parser
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fcinv_core.commands.options import add_measurement_options, count, positive
+from fcinv_core.commands.options import (
+    add_measurement_options,
+    check_supercell_size,
+    count,
+    positive,
+)
 from fcinv_core.commands.terminal import progress_bar
 from fcinv_core.errors import FcinvError
 from fcinv_core.report.wording import HEADLINES, rounded, sentence, with_sigma
@@ -26,9 +29,6 @@ SHELLS_SHOWN = 4
 
 NO_MODEL = "none"
 """What ``--model`` takes for a start from the force field."""
-
-MOST_ATOMS = 2000
-"""Of a supercell: the basis of its force constants would take hours and gigabytes beyond."""
 
 
 def add_to(commands: Any) -> None:
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     histograms = [SQEHistogram.load(path) for path in options.files]
     crystal = Crystal.from_file(options.structure)
     if options.supercell is not None:
-        _check_size(options.supercell, crystal)
+        check_supercell_size(options.supercell, crystal)
         crystal = crystal.with_supercell(options.supercell)
     start = ForceConstants.from_file(options.start, crystal) if options.start else None
     if start is not None and options.supercell is not None:
@@ -167,17 +167,6 @@ def _born_charges(
     if start is not None and start.born_charges is not None:
         return BornCharges.from_force_constants(start, options.start)
     return BornCharges.from_structure_file(options.structure, crystal)
-
-
-def _check_size(supercell: Sequence[int], crystal: Crystal) -> None:
-    """Refuse a supercell that nothing could be worked out for."""
-    n_atoms = math.prod(supercell) * len(crystal.symbols)
-    if n_atoms > MOST_ATOMS:
-        asked_for = " ".join(map(str, supercell))
-        raise FcinvError(
-            f"--supercell {asked_for} of {crystal.formula} holds {n_atoms} atoms, more than the "
-            f"{MOST_ATOMS} that can be handled: some 10 Å along each axis are enough"
-        )
 
 
 def _check_supercell(of_start: Crystal, asked_for: Crystal) -> None:

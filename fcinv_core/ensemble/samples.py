@@ -109,6 +109,7 @@ def force_field_samples(
     tell = progress or (lambda stage, fraction: None)
     found: list[tuple[str, str, ForceConstants]] = []
     failures: list[str] = []
+    reasons: dict[str, None] = {}
     total = len(potentials) * len(recipes)
     for number, potential in enumerate(potentials):
         asked = CrystalOfForceField(crystal, potential)
@@ -121,9 +122,10 @@ def force_field_samples(
                 found.append((potential, recipe.kind, asked.force_constants(recipe, partly)))
             except FcinvError as error:
                 failures.append(f"{potential}, {recipe.kind}: {error}")
+                reasons[f"{potential}: {error}"] = None
     if not found:
         raise FcinvError(
-            f"no force field gave force constants of {crystal.formula}: {'; '.join(failures)}"
+            f"no force field gave force constants of {crystal.formula}: {'; '.join(reasons)}"
         )
     carried = [force_constants.on(crystal) for _, _, force_constants in found]
     lowest = lowest_energies(crystal, np.stack([each.values for each in carried]))

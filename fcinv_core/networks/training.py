@@ -129,7 +129,7 @@ def train(
             if name not in ("measurements", "patience")
         },
     }
-    folder.claim(prior, described, resume=resume)
+    folder.claim(prior, described, settings.measurements, resume=resume)
     with deterministic(torch.device(device)):
         training = _Training(folder, network, settings, ranges, seed, device, progress)
         with stop_requests() as stop:

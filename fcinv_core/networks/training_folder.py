@@ -84,7 +84,14 @@ class TrainingFolder:
                 "another folder"
             )
 
-    def claim(self, prior: Prior, settings: Mapping[str, Any], *, resume: bool) -> None:
+    @property
+    def measurements(self) -> int | None:
+        """How many the training was last asked for; None if there is no training."""
+        return int(self._described()["measurements"]) if self.is_used else None
+
+    def claim(
+        self, prior: Prior, settings: Mapping[str, Any], measurements: int, *, resume: bool
+    ) -> None:
         """Make the folder that of one training, or see that it is.
 
         Parameters
@@ -93,6 +100,8 @@ class TrainingFolder:
             Of the force constants; it is saved.
         settings
             Plain JSON values that the weights depend on, among them "seed" and "architecture".
+        measurements
+            How many are asked for; not what makes it another training.
         resume
             Whether there may be a training in the folder, then the same one.
 
@@ -106,6 +115,7 @@ class TrainingFolder:
             self.check_free()
         if self.is_used:
             self._check_same(wanted)
+            self._describe(wanted, measurements)
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -116,22 +126,29 @@ class TrainingFolder:
         for leftover in (self.checkpoint, *map(self._pool, POOLS)):
             leftover.unlink(missing_ok=True)
         prior.save(self.prior)
-        write_whole(self.description, (json.dumps(wanted, indent=1) + "\n").encode())
+        self._describe(wanted, measurements)
 
-    def _check_same(self, wanted: Mapping[str, Any]) -> None:
+    def _describe(self, wanted: Mapping[str, Any], measurements: int) -> None:
+        document = {**wanted, "measurements": measurements}
+        write_whole(self.description, (json.dumps(document, indent=1) + "\n").encode())
+
+    def _described(self) -> dict[str, Any]:
         try:
-            found = json.loads(self.description.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            document = json.loads(self.description.read_text(encoding="utf-8"))
+            return {"measurements": int(document["measurements"]), **document}
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise FcinvError(
                 f"{self.description} cannot be read: train in another folder"
             ) from error
+
+    def _check_same(self, wanted: Mapping[str, Any]) -> None:
+        found = self._described()
         # In this order, so that the first difference tells the most.
         for key in (*_MEANING, *wanted):
-            if not isinstance(found, dict) or found.get(key) != wanted[key]:
-                known = found.get(key) if isinstance(found, dict) else None
+            if found.get(key) != wanted[key]:
                 meaning = _MEANING.get(key, f"with other settings ({key} {{}})")
                 raise FcinvError(
-                    f"{self.path} holds a training {meaning.format(_short(known))}, not "
+                    f"{self.path} holds a training {meaning.format(_short(found.get(key)))}, not "
                     f"{_short(wanted[key])}: ask for the same, or choose another folder"
                 )
 
