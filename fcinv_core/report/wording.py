@@ -13,6 +13,10 @@ HEADLINES = {
 
 SETTING_NAMES = {
     "refine": "Refined",
+    "start": "Start from",
+    "model": "Trained model",
+    "first_guess": "Best of the first guesses",
+    "network_and_refinement": "Between network and refinement (rms in meV; standard deviations)",
     "cutoff_angstrom": "Range of force constants (Å)",
     "supercell_matrix": "Supercell",
     "temperature_k": "Temperature (K)",
