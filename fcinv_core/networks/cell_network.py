@@ -28,6 +28,8 @@ USUAL = {"scan_width": 32, "step_width": 64}
 PERTURBATION = 0.2
 """Of the logarithm of the stiffness that steps start from in half of the training."""
 
+WEIGHT_OF_SPREAD = 0.01
+
 DISPERSION_FLOOR = 1e-5
 """Relative error (squared) of dynamical matrices below which it hardly matters."""
 
@@ -119,6 +121,11 @@ class CellNetwork(Network):
         chosen = torch.rand_like(near) < 0.5
         return self.start(torch.where(chosen, found, near)), loss
 
+    def _step(self, number: int) -> Step:
+        step = self.steps[number]
+        assert isinstance(step, Step)
+        return step
+
     def start(self, log_stiffness: torch.Tensor) -> torch.Tensor:
         """Coordinates of the centre's shape, stretched."""
         shape = (len(log_stiffness), self.modes.n_coordinates - 1)
@@ -147,11 +154,19 @@ class CellNetwork(Network):
             self._spreads[number],
         )
         usable = spectra.matrices.usable
-        change, precision, counting, whole = self.steps[number](
+        change, precision, counting, whole = self._step(number)(
             features, usable, conditions_of(spectra, self.modes)
         )
         # Twice: changes are of squared energies.
         return waves, 2 * half_width * change, precision, precision.exp() * usable * counting, whole
+
+    def solved(
+        self, number: int, spectra: CellSpectra, present: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Coordinates after a step, the inverse of their covariance, and what it pooled."""
+        waves, change, _, weights, whole = self.look(number, spectra, present)
+        found, matrix = solved(waves, change, weights, present[:, 0])
+        return possible(found), self._step(number).widened(matrix, whole), whole
 
     def stepped(
         self, number: int, spectra: CellSpectra, present: torch.Tensor, truth: torch.Tensor
@@ -168,6 +183,7 @@ class CellNetwork(Network):
         error = change - linear.clamp(min=0.05).log()
         unlikely = (0.5 * error.square() * precision.exp() - 0.5 * precision).clamp(max=10.0)
         found, matrix = solved(waves, change, weights, present[:, 0])
+        matrix = self._step(number).widened(matrix, whole)
         surprise = surprise_of(found, matrix, truth, present[:, 0]).clamp(max=100.0)
         step = number + 1
         losses = {
@@ -175,7 +191,7 @@ class CellNetwork(Network):
             * (unlikely * usable).sum()
             / (usable.sum().clamp(min=1) * len(truth)),
             f"dispersion {step}": self.relative_error(found, truth).mean(),
-            f"spread {step}": 0.005 * surprise.mean(),
+            f"spread {step}": WEIGHT_OF_SPREAD * surprise.mean(),
         }
         return found, matrix, whole, losses
 

@@ -15,7 +15,6 @@ import torch
 
 from fcinv_core.networks.cell_network import CellNetwork, most_probable, possible
 from fcinv_core.networks.network import Settings
-from fcinv_core.networks.normal_equations import solved
 from fcinv_core.networks.spectra import CellSpectra
 
 if TYPE_CHECKING:
@@ -46,9 +45,7 @@ class DirectNetwork(CellNetwork):
     def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
         present = self.start(most_probable(*self.scan(spectra, self.modes)))
         for number in range(len(HALF_WIDTHS)):
-            waves, change, _, weights, _ = self.look(number, spectra, present)
-            found, matrix = solved(waves, change, weights, present[:, 0])
-            present = possible(found)
+            present, matrix, _ = self.solved(number, spectra, present)
         to_parameters = self.modes.to_parameters
         covariance = to_parameters @ torch.linalg.inv(matrix.double()) @ to_parameters.T
         return self.modes.parameters_of(present), covariance

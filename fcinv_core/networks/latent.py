@@ -25,7 +25,6 @@ from fcinv_core.networks.cell_network import (
 )
 from fcinv_core.networks.mode_windows import intensities
 from fcinv_core.networks.network import Settings
-from fcinv_core.networks.normal_equations import solved
 from fcinv_core.networks.spectra import CellSpectra
 
 if TYPE_CHECKING:
@@ -182,10 +181,8 @@ class LatentNetwork(CellNetwork):
         """Mean and logarithm of the standard deviation of latent coordinates, (n, size)."""
         present = self.start(most_probable(*self.scan(spectra, self.modes)))
         for number in range(len(HALF_WIDTHS)):
-            waves, change, _, weights, whole = self.look(number, spectra, present)
-            found, matrix = solved(waves, change, weights, present[:, 0])
-            present = possible(found)
-        return self.posterior(found, matrix, whole)
+            present, matrix, whole = self.solved(number, spectra, present)
+        return self.posterior(present, matrix, whole)
 
     def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
         mean, log_deviation = self.encoded(spectra)

@@ -23,6 +23,7 @@ class Step(torch.nn.Module):
             linear(2 * width + width // 2, width), gelu(), linear(width, 2)
         )
         self.dependence = linear(width, 1)
+        self.widening = linear(width, 2)
 
     def forward(
         self, features: torch.Tensor, usable: torch.Tensor, conditions: torch.Tensor
@@ -60,3 +61,17 @@ class Step(torch.nn.Module):
         )
         counting = torch.sigmoid(self.dependence(whole) - 3)[..., None]
         return answer[..., 0], (answer[..., 1] + 2).clamp(-4.0, 9.0), counting, whole
+
+    def widened(self, matrix: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+        """The inverse of the covariance, made honest: factors for stiffness and for shapes.
+
+        Parameters
+        ----------
+        matrix
+            (n, n_coordinates, n_coordinates) of the normal equations.
+        whole
+            (n, width), the last result of `forward`.
+        """
+        by_kind = (-self.widening(whole).clamp(-3.0, 3.0)).exp()
+        factors = torch.cat([by_kind[:, :1], by_kind[:, 1:].expand(-1, matrix.shape[1] - 1)], dim=1)
+        return matrix * factors[:, :, None] * factors[:, None, :]
