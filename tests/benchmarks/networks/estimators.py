@@ -13,7 +13,6 @@ from benchmarks.networks.cases import Case
 from fcinv_core.crystal import ForceConstantBasis, ForceConstants
 from fcinv_core.ensemble.potentials import force_field_constants
 from fcinv_core.inversion.pipeline import invert
-from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.networks.library import model_files
 from fcinv_core.networks.model import Model
 
@@ -83,9 +82,7 @@ def network(name: str, model: Model) -> Estimator:
     """A trained model, and what ``invert`` makes of it."""
 
     def estimate(case: Case) -> Answer:
-        prepared = PreparedHistogram.from_histogram(
-            case.histogram, model.prior.crystal, None, case.resolution
-        )
+        prepared = case.prepared.in_crystal(case.crystal, model.prior.crystal)
         found = model.estimate([prepared])
         return Answer(found.force_constants, found.basis, found.covariance)
 

@@ -92,9 +92,7 @@ def scored(case: Case, estimators: Iterable[Estimator]) -> Iterator[Record]:
             record["refined"] = {
                 **asdict(Errors.of(refined, case.truth)),
                 "seconds": seconds,
-                "is_right": valley.is_reached_by(refined),
-                "distance_mev": valley.distance(refined),
-                "excess_misfit": valley.excess_misfit(refined),
+                "arrival": asdict(valley.judge(refined)),
             }
         except FcinvError as error:
             record["failure"] = str(error)

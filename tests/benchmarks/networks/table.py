@@ -133,7 +133,7 @@ def _refined(cell: Sequence[Record]) -> list[str]:
     made = [record for record in cell if "refined" in record]
     return [
         str(len(cell)),
-        share(sum(record["refined"]["is_right"] for record in made), len(cell)),
+        share(sum(record["refined"]["arrival"]["is_right"] for record in made), len(cell)),
         _spread(made, lambda r: r["refined"]["dispersion"]),
         _spread(made, lambda r: 100 * r["refined"]["dispersion"] / r["top_mev"]),
         _median(made, lambda r: r["refined"]["seconds"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -27,6 +28,25 @@ ZONE = (np.indices((5, 5, 5)).reshape(3, -1).T + 0.5) / 5
 """Wave vectors all over the zone, which root mean squares are taken over."""
 
 _LEADING_ITERATIONS, _ITERATIONS, _NUISANCE_ITERATIONS = 8, 15, 12
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Where a refinement ended, as seen from where that from the truth does.
+
+    Attributes
+    ----------
+    is_right
+        See `Valley.judge`.
+    distance
+        meV, root mean square over the zone.
+    excess_misfit
+        Half a deviance.
+    """
+
+    is_right: bool
+    distance: float
+    excess_misfit: float
 
 
 class Valley:
@@ -61,7 +81,7 @@ class Valley:
         end = refinement.through(begin, STAGES, _LEADING_ITERATIONS, _ITERATIONS)
         return self.lattice.force_constants(end.point.parameters)
 
-    def is_reached_by(self, force_constants: ForceConstants) -> bool:
+    def judge(self, force_constants: ForceConstants) -> Arrival:
         """Whether an end of a refinement is the right one.
 
         It is if its dispersion differs from that of the truth's end by less than `WIDTHS` times
@@ -69,19 +89,16 @@ class Valley:
         than the truth's end by more than `WORSE` (half deviances, nuisances refitted, without
         any prior): other force constants that data cannot tell apart are no failure.
         """
-        if self.distance(force_constants) < WIDTHS * self.width(self.covariance):
-            return True
-        return self.excess_misfit(force_constants) < WORSE
+        distance = self.distance(force_constants)
+        misfit = self._misfit(self.lattice.parameters_of(force_constants)) - self._least_misfit
+        near = distance < WIDTHS * self.width(self.covariance)
+        return Arrival(near or misfit < WORSE, distance, misfit)
 
     def distance(self, force_constants: ForceConstants) -> float:
         """Root mean square difference of energies from the truth's end, meV."""
         own = self.lattice.energies(self.end.point.parameters, ZONE)
         others = self.lattice.energies(self.lattice.parameters_of(force_constants), ZONE)
         return float(np.sqrt(np.mean((others - own) ** 2)))
-
-    def excess_misfit(self, force_constants: ForceConstants) -> float:
-        """Half the deviance of the counts beyond that of the truth's end."""
-        return self._misfit(self.lattice.parameters_of(force_constants)) - self._least_misfit
 
     @cached_property
     def covariance(self) -> np.ndarray:
