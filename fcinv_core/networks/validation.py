@@ -29,6 +29,9 @@ IDEALISED_EVERY = 4
 
 _CASES_AT_ONCE = 64
 
+_EXACT = 0.01
+"""Percent: smaller errors count as this."""
+
 
 @dataclass(frozen=True)
 class ValidationScores:
@@ -37,8 +40,9 @@ class ValidationScores:
     Attributes
     ----------
     error
-        Mean over all cases of the rms error of phonon energies, in percent of the highest one of
-        the truth. Training makes this small.
+        Geometric mean over all cases of the rms error of phonon energies, in percent of the
+        highest one of the truth: it falls when good estimates become better and when bad ones
+        become fewer. Training makes this small.
     kinds
         The same and more for "idealised" and "noisy" measurements.
     coverage
@@ -49,11 +53,6 @@ class ValidationScores:
     error: float
     kinds: dict[str, HeldOutScore]
     coverage: dict[str, float]
-
-    @property
-    def median_mev(self) -> float:
-        """Of noisy measurements, or of idealised ones if there are no others."""
-        return list(self.kinds.values())[-1].median_mev
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ValidationScores:
@@ -147,7 +146,8 @@ class ValidationSet:
                     mean_percent=float(percent[chosen].mean()),
                 )
                 coverage[kind] = float(within[chosen].double().mean())
-        return ValidationScores(float(percent.mean()), kinds, coverage)
+        error = float(percent.clamp(min=_EXACT).log().mean().exp())
+        return ValidationScores(error, kinds, coverage)
 
 
 def observed(batches: MeasurementBatches, n: int, seed: int) -> Sequence[MeasurementGroup]:
