@@ -8,7 +8,7 @@ DOCS_INSTALLED := .venv/.docs-installed
 BOUNDED := OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint format docs bench priors clean
+.PHONY: help demo test lint format docs bench bench-networks priors clean
 
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
@@ -18,6 +18,7 @@ help:
 	@echo "make docs   build the documentation in docs/_build/html"
 	@echo "make priors judge priors by known force constants, for the documentation (5 minutes)"
 	@echo "make bench  compare times with those of other codes, for the documentation (5 minutes)"
+	@echo "make bench-networks  judge networks on known truths (many hours; can be stopped and goes on)"
 
 .venv: $(INSTALLED)
 
@@ -60,6 +61,10 @@ docs: $(DOCS_INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m benchmarks docs/benchmarks
+
+# Processes of one thread each.
+bench-networks: $(INSTALLED)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m benchmarks.networks
 
 priors: $(INSTALLED)
 	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m prior_truths docs/prior

@@ -25,7 +25,7 @@ SPRING_SHELLS = 2
 COVERAGE = 0.6827
 """Of an interval of one standard deviation on either side."""
 
-DRAWS = 400
+DRAWS = 200
 """From a stated spread, for intervals of energies."""
 
 
