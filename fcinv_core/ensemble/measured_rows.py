@@ -59,7 +59,7 @@ class MeasuredRows:
     edges
         (n_energy + 1,) meV.
     exposure
-        (n_q, n_energy) relative; 0 where nothing is seen.
+        (n_q, n_energy) relative, float32: most of what a pool takes; 0 where nothing is seen.
     stated_resolution
         As the spectrometer's description has it.
     incident_energy
@@ -110,7 +110,7 @@ class MeasuredRows:
             centres=centres[seen],
             bin_vectors=bin_vectors,
             edges=edges,
-            exposure=exposure[seen] / np.median(exposure[exposure > 0]),
+            exposure=(exposure[seen] / np.median(exposure[exposure > 0])).astype(np.float32),
             stated_resolution=measurement.resolution.scaled(1 / measurement.width_excess),
             incident_energy=measurement.incident_energy,
             parts=parts,
