@@ -93,20 +93,17 @@ def test_resume(arguments, capsys, tmp_path, quick):
     assert [line.split(",")[0] for line in table[1:]] == ["24", "40"]
 
 
-@pytest.mark.parametrize(
-    "other, told",
-    [
+def test_another_training_is_refused(arguments, capsys):
+    assert cli.main(arguments) == 0
+    capsys.readouterr()
+    for other, told in (
         ([], "--resume"),
         (["--resume", "--seed", "4"], "--seed 0, not 4"),
         (["--resume", "--supercell", "3", "3", "3"], "--supercell"),
-        (["--resume", "--structure", str(STRUCTURES / "Si.cif")], "--structure"),
+        (["--resume", "--structure", STRUCTURES / "Si.cif"], "--structure"),
         (["--resume", "--cutoff", "4"], "--cutoff"),
-    ],
-)
-def test_another_training_is_refused(arguments, capsys, other, told):
-    assert cli.main(arguments) == 0
-    capsys.readouterr()
-    assert told in one_error(capsys, [*arguments, *other])
+    ):
+        assert told in one_error(capsys, [*arguments, *other])
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_most_groups_have_a_measurement_that_fits_their_bands(
     def windows(matched):
         ranges = replace(quick_ranges, matched=matched)
         batches = MeasurementBatches(germanium_prior, pool, ranges=ranges, n_q=4, group_size=1)
-        groups = batches.simulate(48, seed=0)
+        groups = batches.simulate(24, seed=0)
         tops = germanium_prior.extremes(torch.cat([group.parameters for group in groups]))[1]
         ends = torch.tensor([float(group.geometry.edges[-1]) for group in groups])
         ratios = ends / tops
