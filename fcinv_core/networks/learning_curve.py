@@ -89,8 +89,9 @@ def write_picture(points: Sequence[CurvePoint], title: str, folder: Path) -> Non
         When it cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import StrMethodFormatter
 
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    figure = Figure(figsize=(10.5, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     seen = [point.measurements for point in points]
     left.plot(seen, [sum(point.losses.values()) for point in points], color="0.3")
@@ -103,7 +104,9 @@ def write_picture(points: Sequence[CurvePoint], title: str, folder: Path) -> Non
     right.set(xlabel="measurements", ylabel="rms error of energies (meV)", title="not trained on")
     if points:
         right.set(yscale="log")
-        right.legend(frameon=False)
+        for show in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
+            show(StrMethodFormatter("{x:.2g}"))
+        figure.legend(loc="outside right center", frameon=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     write_whole(folder / PICTURE, stream.getvalue())
