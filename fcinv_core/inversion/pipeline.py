@@ -172,7 +172,7 @@ def invert(
     clock.start("Uncertainty", 0.95)
     parameters = best.point.parameters
     qualities = qualities_of(problems, best)
-    if not refine:  # the fit has left force constants out
+    if not refine and network is None:  # the fit has left force constants out
         best = Refinement(lattice, problems, prior, clock.tick).evaluate(best.point, Counts())
     uncertainty = Uncertainty.at_optimum(best.equations.curvature, prior, basis, len(problems))
     if network is not None and refine:
