@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
     from fcinv_core.ensemble.prior import Prior
     from fcinv_core.inversion.born_charges import BornCharges
+    from fcinv_core.networks.model import Model
     from fcinv_core.networks.model_card import ModelCard
     from fcinv_core.networks.training_folder import TrainingFolder
 
@@ -53,6 +54,12 @@ def add_to(commands: Any) -> None:
         choices=ARCHITECTURES,
         default=ARCHITECTURES[0],
         help="kind of network; default: %(default)s",
+    )
+    parser.add_argument(
+        "--from",
+        dest="begin_with",
+        metavar="NAME|PATH",
+        help="model of any crystal whose weights to begin with: saves most of the training",
     )
     parser.add_argument(
         "--device", choices=DEVICES, default=DEVICES[0], help="default: the GPU if there is one"
@@ -103,6 +110,7 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     settings = TrainingSettings()
     if measurements := options.measurements or folder.measurements:
         settings = replace(settings, measurements=measurements)
+    begin_with = _begin_with(options.begin_with)
     with progress_bar(terminal) as progress:
         prior = _prior(options, crystal, charges, folder, progress)
         try:
@@ -111,6 +119,7 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
                 prior,
                 options.output,
                 settings=settings,
+                begin_with=begin_with,
                 seed=options.seed,
                 device=device,
                 resume=options.resume,
@@ -122,6 +131,13 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
             raise
     print(_summary(path, options.structure))
     return 0
+
+
+def _begin_with(name: str | None) -> Model | None:
+    from fcinv_core.networks.library import model_file
+    from fcinv_core.networks.model import Model
+
+    return None if name is None else Model.load(model_file(name).path)
 
 
 def _device(name: str) -> str:
@@ -203,6 +219,8 @@ def _as_typed(options: argparse.Namespace, measurements: int) -> str:
         words += ["--cutoff", f"{options.cutoff:g}"]
     if options.born is not None:
         words += ["--born", str(options.born)]
+    if options.begin_with is not None:
+        words += ["--from", options.begin_with]
     words += ["--architecture", options.architecture, "--seed", str(options.seed)]
     words += ["--measurements", str(measurements), "-o", str(options.output)]
     return shlex.join(words)

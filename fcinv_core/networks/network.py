@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from fcinv_core.errors import FcinvError
+
 if TYPE_CHECKING:
     from fcinv_core.ensemble.measurement_group import MeasurementGroup
     from fcinv_core.ensemble.prior import Prior
@@ -52,6 +54,25 @@ class Network(torch.nn.Module):
     def settings(self) -> dict[str, int | float]:
         """What builds this network anew: ``type(self)(prior, settings)``."""
         raise NotImplementedError
+
+    def begin_with(self, other: Network) -> None:
+        """Take over the weights of a trained network, of any crystal.
+
+        Those that depend on the number of force constants stay where the shapes differ.
+
+        Raises
+        ------
+        FcinvError
+            When the other network is of another architecture or size.
+        """
+        if type(other) is not type(self) or self.settings() != other.settings():
+            raise FcinvError(
+                f"weights of the {other.architecture} network {other.settings()} do not fit the "
+                f"{self.architecture} network {self.settings()}: begin with a model of its kind"
+            )
+        own, found = self.state_dict(), other.state_dict()
+        alike = {name: found[name] for name in own if found[name].shape == own[name].shape}
+        self.load_state_dict({**own, **alike})
 
     def prepare(self, groups: Sequence[MeasurementGroup]) -> Any:
         """What the network looks at, of each measurement of each group, in their order."""

@@ -67,6 +67,7 @@ def train(
     *,
     settings: TrainingSettings = USUAL,
     network_settings: Settings | None = None,
+    begin_with: Model | None = None,
     ranges: MeasurementRanges = TRAINING_RANGES,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -88,6 +89,9 @@ def train(
         How long and how hard.
     network_settings
         Sizes of the network; those left out have their defaults.
+    begin_with
+        A trained model, of any crystal, whose weights to begin with. What windows around modes
+        show is much the same for all crystals, so that this saves most of the training.
     ranges
         Of the measurements.
     seed
@@ -118,7 +122,7 @@ def train(
         raise FcinvError(f"seed {seed} of a training: give a whole number, zero or above")
     folder = TrainingFolder(Path(output))
     network = _initialised(architecture, prior, network_settings, seed)
-    described = {
+    described: dict[str, Any] = {
         "architecture": architecture.architecture,
         "network": network.settings(),
         "seed": seed,
@@ -129,6 +133,9 @@ def train(
             if name not in ("measurements", "patience")
         },
     }
+    if begin_with is not None:
+        network.begin_with(begin_with.network)
+        described["begun_with"] = begin_with.sha256
     folder.claim(prior, described, settings.measurements, resume=resume)
     with deterministic(torch.device(device)):
         training = _Training(folder, network, settings, ranges, seed, device, progress)

@@ -9,6 +9,10 @@ import pytest
 import torch
 from networks.groups import group_of
 
+from fcinv_core.crystal import ForceConstantBasis, ForceConstants
+from fcinv_core.ensemble.prior import Prior
+from fcinv_core.ensemble.samples import ForceFieldSample
+from fcinv_core.errors import FcinvError
 from fcinv_core.networks.architectures import NETWORKS
 from fcinv_core.networks.cell_network import most_probable, surprise_of
 from fcinv_core.networks.latent import LatentNetwork, fingerprints
@@ -99,6 +103,21 @@ def test_settings_build_the_same_network(network, germanium_prior, group):
     again = type(network)(germanium_prior, network.settings())
     again.load_state_dict(network.state_dict())
     assert torch.equal(estimated(network, group).parameters, estimated(again, group).parameters)
+
+
+def test_weights_of_another_crystal(network, germanium_prior, request):
+    """They are taken over as far as the number of force constants allows, here all but a few."""
+    path = request.path.parents[1] / "data/force_constants/MgO_dft.yaml"
+    truth = ForceConstants.from_file(path)
+    sample = ForceFieldSample(truth, "none", "relaxed cell", truth.crystal.lattice, 0.0, True)
+    other = Prior.from_samples(ForceConstantBasis.from_crystal(truth.crystal, cutoff=3.5), [sample])
+    new = type(network)(other, SMALL)
+    new.begin_with(network)
+    assert torch.equal(new.steps[0].look[0].weight, network.steps[0].look[0].weight)
+    assert torch.equal(new.scan.judge[2].bias, network.scan.judge[2].bias)
+    larger = type(network)(germanium_prior, {**SMALL, "step_width": 24})
+    with pytest.raises(FcinvError, match="of its kind"):
+        larger.begin_with(network)
 
 
 def test_learning(network, group):

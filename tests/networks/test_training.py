@@ -200,6 +200,16 @@ def test_more_measurements(uninterrupted, germanium_prior, tmp_path):
     assert not same(weights(uninterrupted / "model.safetensors"), weights(path))
 
 
+def test_weights_to_begin_with(uninterrupted, germanium_prior, tmp_path):
+    """They are those of the model, before the first step."""
+    model = Model.load(uninterrupted / "model.safetensors")
+    slow = replace(TINY, learning_rate=1e-12, weight_decay=1e-12)
+    begun = trained(germanium_prior, tmp_path / "begun", slow, begin_with=model)
+    found = dict(Model.load(begun).network.named_parameters())
+    for name, value in model.network.named_parameters():
+        torch.testing.assert_close(found[name], value)
+
+
 def test_learning_rates():
     settings = TrainingSettings(measurements=64_000, warm_up=100)
     rates = [settings.learning_rate_at(step) for step in range(settings.steps)]
