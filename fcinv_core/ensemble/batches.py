@@ -192,12 +192,7 @@ class MeasurementBatches:
         self.n_q, self.group_size = n_q, group_size
         self._crystal = prior.crystal
         self._dynamics = LatticeDynamics(self._crystal, device, dtype)
-        self._polar = None
-        if prior.born_charges is not None and prior.dielectric is not None:
-            self._polar = self._dynamics.polar_part(
-                torch.from_numpy(np.array(prior.born_charges)),
-                torch.from_numpy(np.array(prior.dielectric)),
-            )
+        self._polar = self._dynamics.polar_part_with(prior.born_charges, prior.dielectric)
         self._rows = rows
         self._tops = np.array([each.edges[-1] for each in rows])
 

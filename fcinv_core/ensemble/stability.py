@@ -46,11 +46,7 @@ class EnergyExtremes:
         device: torch.device | str = "cpu",
     ) -> None:
         self._dynamics = LatticeDynamics(crystal, device)
-        self._polar = None
-        if born_charges is not None and dielectric is not None:
-            self._polar = self._dynamics.polar_part(
-                torch.from_numpy(np.array(born_charges)), torch.from_numpy(np.array(dielectric))
-            )
+        self._polar = self._dynamics.polar_part_with(born_charges, dielectric)
         fourier = self._dynamics.fourier
         points = torch.as_tensor(probe_points(crystal), device=fourier.device)
         # Dynamical matrices, those of force constants by translation, and a complex copy.

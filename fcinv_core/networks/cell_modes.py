@@ -76,9 +76,6 @@ class CellMatrices:
     usable: torch.Tensor
     least_square: float
 
-    def __len__(self) -> int:
-        return len(self.linear)
-
     def dynamical(self, coordinates: torch.Tensor) -> torch.Tensor:
         """Components of D(q) in meV²: (n, n_cells, (3 n_atoms)²)."""
         return torch.einsum("cxk,nk->ncx", self.linear, coordinates) + self.constant
@@ -116,6 +113,8 @@ class CellModes(torch.nn.Module):
     ----------
     top
         Highest energy of the centre, meV.
+    dynamics, polar
+        Of the crystal; the dipole part is None without Born charges.
     """
 
     to_parameters: torch.Tensor
@@ -123,19 +122,14 @@ class CellModes(torch.nn.Module):
 
     def __init__(self, prior: Prior) -> None:
         super().__init__()
-        self._dynamics = LatticeDynamics(prior.crystal)
-        self._polar = None
-        if prior.born_charges is not None and prior.dielectric is not None:
-            self._polar = self._dynamics.polar_part(
-                torch.from_numpy(np.array(prior.born_charges)),
-                torch.from_numpy(np.array(prior.dielectric)),
-            )
+        self.dynamics = LatticeDynamics(prior.crystal)
+        self.polar = self.dynamics.polar_part_with(prior.born_charges, prior.dielectric)
         directions = torch.from_numpy(np.column_stack([prior.centre, prior.factor]))
         values = prior.values(directions.T)
-        self._linear = self._dynamics.real_space(values)
+        self._linear = self.dynamics.real_space(values)
         self._constant = None
-        if self._polar is not None:
-            self._constant = self._dynamics.real_space(torch.zeros_like(values[:1]), self._polar)
+        if self.polar is not None:
+            self._constant = self.dynamics.real_space(torch.zeros_like(values[:1]), self.polar)
         centre = torch.from_numpy(prior.centre)[None]
         self.top = float(prior.extremes(centre)[1][0])
         self.register_buffer("to_parameters", directions, persistent=False)
@@ -164,14 +158,14 @@ class CellModes(torch.nn.Module):
     def at(self, q_points: np.ndarray) -> CellMatrices:
         """Matrices at q points (n_cells, 3), reciprocal coordinates of the primitive cell."""
         points = torch.from_numpy(np.ascontiguousarray(q_points))
-        waves = self._dynamics.fourier.waves(points, torch.float64)
+        waves = self.dynamics.fourier.waves(points, torch.float64)
         linear = self._linear.matrices(waves)
         constant = torch.zeros_like(linear[0])
-        if self._constant is not None and self._polar is not None:
-            constant = self._constant.matrices(waves)[0] + self._polar.components(points)
+        if self._constant is not None and self.polar is not None:
+            constant = self._constant.matrices(waves)[0] + self.polar.components(points)
         at_centre = torch.linalg.eigvalsh(unpacked(linear[0] + constant))
         usable = at_centre > (LOWEST * self.top) ** 2
-        if self._polar is not None:  # the limit depends on the direction
+        if self.polar is not None:  # the limit depends on the direction
             usable &= torch.from_numpy(np.abs(q_points - np.rint(q_points)).max(axis=1) > 0)[
                 :, None
             ]

@@ -106,7 +106,34 @@ class CellNetwork(Network):
         """Parameters and covariance."""
         raise NotImplementedError
 
-    def scanned(
+    def evidence(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Coordinates after all steps from the most probable stiffness.
+
+        Also the inverse of their covariance, and what the last step pooled.
+        """
+        present = self._start(most_probable(*self.scan(spectra, self.modes)))
+        for number in range(len(self.steps)):
+            waves, change, _, weights, whole = self._look(number, spectra, present)
+            found, matrix = solved(waves, change, weights, present[:, 0])
+            present = possible(found)
+        return present, self._step(number).widened(matrix, whole), whole
+
+    def taught(
+        self, spectra: CellSpectra, truth: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """The same in training, and the losses of scan and steps.
+
+        Each step starts from what the one before has found, without gradient.
+        """
+        present, scan = self._scanned(spectra, truth)
+        losses = {"scan": scan}
+        for number in range(len(self.steps)):
+            found, matrix, whole, of_step = self._stepped(number, spectra, present, truth)
+            losses |= of_step
+            present = possible(found.detach())
+        return found, matrix, whole, losses
+
+    def _scanned(
         self, spectra: CellSpectra, truth: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Coordinates to start from in training, and the loss of the scan.
@@ -119,21 +146,21 @@ class CellNetwork(Network):
         found = most_probable(corrected, log_probability).detach()
         near = log_stiffness + PERTURBATION * torch.randn_like(log_stiffness)
         chosen = torch.rand_like(near) < 0.5
-        return self.start(torch.where(chosen, found, near)), loss
+        return self._start(torch.where(chosen, found, near)), loss
 
     def _step(self, number: int) -> Step:
         step = self.steps[number]
         assert isinstance(step, Step)
         return step
 
-    def start(self, log_stiffness: torch.Tensor) -> torch.Tensor:
+    def _start(self, log_stiffness: torch.Tensor) -> torch.Tensor:
         """Coordinates of the centre's shape, stretched."""
         shape = (len(log_stiffness), self.modes.n_coordinates - 1)
         return possible(
             torch.cat([log_stiffness.exp()[:, None], log_stiffness.new_zeros(shape)], 1)
         )
 
-    def look(
+    def _look(
         self, number: int, spectra: CellSpectra, present: torch.Tensor
     ) -> tuple[Waves, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """What step ``number`` says around ``present`` coordinates.
@@ -160,15 +187,7 @@ class CellNetwork(Network):
         # Twice: changes are of squared energies.
         return waves, 2 * half_width * change, precision, precision.exp() * usable * counting, whole
 
-    def solved(
-        self, number: int, spectra: CellSpectra, present: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Coordinates after a step, the inverse of their covariance, and what it pooled."""
-        waves, change, _, weights, whole = self.look(number, spectra, present)
-        found, matrix = solved(waves, change, weights, present[:, 0])
-        return possible(found), self._step(number).widened(matrix, whole), whole
-
-    def stepped(
+    def _stepped(
         self, number: int, spectra: CellSpectra, present: torch.Tensor, truth: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """One step in training.
@@ -177,7 +196,7 @@ class CellNetwork(Network):
         -------
         Coordinates, the inverse of their covariance, what the step pooled, and losses.
         """
-        waves, change, precision, weights, whole = self.look(number, spectra, present)
+        waves, change, precision, weights, whole = self._look(number, spectra, present)
         usable = spectra.matrices.usable
         linear = torch.einsum("ncmk,nk->ncm", waves.slopes, truth) + waves.remainder
         error = change - linear.clamp(min=0.05).log()

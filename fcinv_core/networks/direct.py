@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fcinv_core.networks.cell_network import CellNetwork, most_probable, possible
+from fcinv_core.networks.cell_network import CellNetwork
 from fcinv_core.networks.network import Settings
 from fcinv_core.networks.spectra import CellSpectra
 
@@ -34,18 +34,10 @@ class DirectNetwork(CellNetwork):
         super().__init__(prior, settings, HALF_WIDTHS, SPREADS)
 
     def _losses_of(self, spectra: CellSpectra, truth: torch.Tensor) -> dict[str, torch.Tensor]:
-        present, scan = self.scanned(spectra, truth)
-        losses = {"scan": scan}
-        for number in range(len(HALF_WIDTHS)):
-            found, _, _, of_step = self.stepped(number, spectra, present, truth)
-            losses |= of_step
-            present = possible(found.detach())
-        return losses
+        return self.taught(spectra, truth)[-1]
 
     def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
-        present = self.start(most_probable(*self.scan(spectra, self.modes)))
-        for number in range(len(HALF_WIDTHS)):
-            present, matrix, _ = self.solved(number, spectra, present)
+        present, matrix, _ = self.evidence(spectra)
         to_parameters = self.modes.to_parameters
         covariance = to_parameters @ torch.linalg.inv(matrix.double()) @ to_parameters.T
         return self.modes.parameters_of(present), covariance

@@ -2,7 +2,7 @@
 
 A variational autoencoder (Kingma & Welling, arXiv:1312.6114) whose encoder sees spectra of any
 coverage and whose two decoders give back what a measurement was made of: the force constants,
-and the one-phonon spectrum at any Q. The encoder's evidence is that of one wide look at all modes,
+and the one-phonon spectrum at any Q. The encoder's evidence is that of two looks at all modes,
 solved for force constants; force constants are read off the latent by a linear map and a small
 correction. Latent coordinates are normally distributed over the prior, so that distances and
 straight lines in the latent space mean something.
@@ -20,7 +20,6 @@ from fcinv_core.networks.cell_network import (
     LARGEST_STIFFNESS,
     LEAST_STIFFNESS,
     CellNetwork,
-    most_probable,
     possible,
 )
 from fcinv_core.networks.mode_windows import intensities
@@ -114,7 +113,11 @@ class LatentNetwork(CellNetwork):
 
     def coordinates_of(self, latent: torch.Tensor) -> torch.Tensor:
         """Force constants that latent coordinates (n, size) stand for."""
-        return self.absolute(self.read_linear(latent) + self.read(latent))
+        return self.absolute(self._read_off(latent))
+
+    def _read_off(self, latent: torch.Tensor) -> torch.Tensor:
+        """As `relative` has them."""
+        return self.read_linear(latent) + self.read(latent)
 
     def spectrum_of(
         self, latent: torch.Tensor, directions: torch.Tensor, matrices: CellMatrices
@@ -152,18 +155,12 @@ class LatentNetwork(CellNetwork):
         return torch.einsum("nkcm,ncmb->nkcb", shares, lines)
 
     def _losses_of(self, spectra: CellSpectra, truth: torch.Tensor) -> dict[str, torch.Tensor]:
-        present, scan = self.scanned(spectra, truth)
-        losses = {"scan": scan}
-        for number in range(len(HALF_WIDTHS)):
-            found, matrix, whole, of_step = self.stepped(number, spectra, present, truth)
-            losses |= of_step
-            present = possible(found.detach())
+        found, matrix, whole, losses = self.taught(spectra, truth)
         mean, log_deviation = self.posterior(found.detach(), matrix.detach(), whole)
         deviation = log_deviation.exp()
         divergence = 0.5 * (mean.square() + deviation.square() - 1) - log_deviation
         latent = mean + deviation * torch.randn_like(mean)
-        read = self.read_linear(latent) + self.read(latent)
-        error = read - self.relative(truth)
+        error = self._read_off(latent) - self.relative(truth)
         unlikely = 0.5 * (error / self.log_errors.exp()).square() + self.log_errors
         of_mean = self.coordinates_of(mean)
         target = self._lines(spectra, truth)
@@ -179,17 +176,14 @@ class LatentNetwork(CellNetwork):
 
     def encoded(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the standard deviation of latent coordinates, (n, size)."""
-        present = self.start(most_probable(*self.scan(spectra, self.modes)))
-        for number in range(len(HALF_WIDTHS)):
-            present, matrix, whole = self.solved(number, spectra, present)
-        return self.posterior(present, matrix, whole)
+        return self.posterior(*self.evidence(spectra))
 
     def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
         mean, log_deviation = self.encoded(spectra)
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(_DRAWS, 1, self.size, generator=generator).to(mean.device)
         latent = mean + log_deviation.exp() * noise
-        read = self.read_linear(latent) + self.read(latent)
+        read = self._read_off(latent)
         errors = self.log_errors.exp() * torch.randn(read.shape, generator=generator).to(
             mean.device
         )

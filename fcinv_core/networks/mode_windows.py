@@ -3,8 +3,8 @@
 Around each mode of each cell a window is laid, in the logarithm of energy. In each of its bins
 stand the measured rate (counts over those expected of a spectrum that is everywhere alike), how
 well it was measured, and the rate that the modes as believed would give. Rates enter as square
-roots, whose counting errors are alike. The same features
-describe any mode of any crystal, so that one small network serves them all.
+roots, whose counting errors are alike. The same features describe any mode of any crystal, so that
+one small network serves them all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CHOPPER_EXPONENT = 0.75
 def mode_windows(
     spectra: CellSpectra,
     waves: Waves,
-    directions_of: torch.Tensor,
+    shares: torch.Tensor,
     stiffness: torch.Tensor,
     half_width: float,
     spread: float,
@@ -50,7 +50,7 @@ def mode_windows(
     waves
         Modes of n crystals at the cells of ``spectra``, or of m x n with the measurements
         repeated m times.
-    directions_of
+    shares
         (..., KINDS, n_cells, n_modes) share of each mode's intensity, `intensities`.
     stiffness
         (m n,) believed overall stiffness.
@@ -82,7 +82,7 @@ def mode_windows(
         believed_width[:, :, None, :, None]
     )
     lines = 0.5 * torch.erf(positions * 0.5**0.5).diff(dim=-1) * (N_BINS / (2 * half_width))
-    believed = torch.einsum("nkcm,ncjmb->nkcjb", directions_of.expand(m_n, -1, -1, -1), lines)
+    believed = torch.einsum("nkcm,ncjmb->nkcjb", shares.expand(m_n, -1, -1, -1), lines)
     bins = torch.cat([rate, trust, (2 * believed).sqrt()], dim=-1)
     bins = bins.permute(0, 2, 3, 1, 4).flatten(3)
 
@@ -90,8 +90,7 @@ def mode_windows(
     far = torch.ones_like(logarithms[..., :1])
     gaps = (logarithms[..., 1:] - logarithms[..., :-1]).clamp(max=1.0)
     thermal = BOLTZMANN_MEV_PER_K * spectra.temperature
-    share = directions_of.expand(m_n, -1, -1, -1).permute(0, 2, 3, 1)
-    all_of = torch.ones_like(logarithms)
+    share = shares.expand(m_n, -1, -1, -1).permute(0, 2, 3, 1)
     extra = torch.stack(
         [
             torch.cat([far, gaps], dim=-1),
@@ -103,7 +102,7 @@ def mode_windows(
             (energies / spectra.incident_energy),
             (energies / spectra.highest),
             trust.mean(dim=(1, -1)),
-            all_of * (spectra.lowest / energies).clamp(max=2.0),
+            (spectra.lowest / energies).clamp(max=2.0),
         ],
         dim=-1,
     )

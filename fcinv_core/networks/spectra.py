@@ -24,7 +24,6 @@ import torch
 from fcinv_core.networks.cell_modes import CellMatrices, CellModes, trace_weights
 from fcinv_core.networks.wedge import WedgeMesh
 from fcinv_core.scattering.hermitian import packed
-from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.plan import momentum_squares
 from fcinv_core.units import BOLTZMANN_MEV_PER_K
 
@@ -119,17 +118,10 @@ class SpectraGatherer:
 
     def __init__(self, prior: Prior, mesh: WedgeMesh, modes: CellModes) -> None:
         self._crystal, self._mesh, self._modes = prior.crystal, mesh, modes
-        self._dynamics = LatticeDynamics(prior.crystal)
-        self._polar = None
-        if prior.born_charges is not None and prior.dielectric is not None:
-            self._polar = self._dynamics.polar_part(
-                torch.from_numpy(np.array(prior.born_charges)),
-                torch.from_numpy(np.array(prior.dielectric)),
-            )
         median = prior.values(
             torch.from_numpy(prior.widths.stiffness_median * prior.centre)[None].double()
         )
-        self._median = self._dynamics.real_space(median, self._polar)
+        self._median = modes.dynamics.real_space(median, modes.polar)
         crystal = prior.crystal
         self._positions = torch.from_numpy(
             crystal.primitive_positions @ crystal.primitive_lattice
@@ -187,7 +179,8 @@ class SpectraGatherer:
         incident_energy: float,
     ) -> CellSpectra:
         device = counts.device
-        tensors = self._dynamics.tensors(self._median, temperature, self._polar)[0]
+        dynamics, polar = self._modes.dynamics, self._modes.polar
+        tensors = dynamics.tensors(self._median, temperature, polar)[0]
         middles = 0.5 * (edges[1:] + edges[:-1])
         kept = edges[:-1] >= ELASTIC_CUTOFF * fwhm
         thermal = np.zeros(len(middles))

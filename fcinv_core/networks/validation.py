@@ -71,12 +71,7 @@ class PhononEnergies:
     def __init__(self, prior: Prior, device: torch.device | str = "cpu") -> None:
         self._prior = prior
         self._dynamics = LatticeDynamics(prior.crystal, device)
-        self._polar = None
-        if prior.born_charges is not None and prior.dielectric is not None:
-            self._polar = self._dynamics.polar_part(
-                torch.from_numpy(np.array(prior.born_charges)),
-                torch.from_numpy(np.array(prior.dielectric)),
-            )
+        self._polar = self._dynamics.polar_part_with(prior.born_charges, prior.dielectric)
         self._points = probe_points(prior.crystal)
 
     @torch.no_grad()

@@ -63,12 +63,23 @@ class LatticeDynamics:
 
     def polar_part_of(self, force_constants: ForceConstants) -> PolarPart | None:
         """Dipole part of force constants that have Born charges, else None."""
-        if force_constants.born_charges is None or force_constants.dielectric is None:
+        return self.polar_part_with(
+            force_constants.born_charges, force_constants.dielectric, force_constants.nac_factor
+        )
+
+    def polar_part_with(
+        self,
+        born_charges: np.ndarray | None,
+        dielectric: np.ndarray | None,
+        nac_factor: float = COULOMB_EV_ANGSTROM,
+    ) -> PolarPart | None:
+        """Dipole part of fixed charges, None where there are none."""
+        if born_charges is None or dielectric is None:
             return None
         return self.polar_part(
-            torch.from_numpy(np.array(force_constants.born_charges)),
-            torch.from_numpy(np.array(force_constants.dielectric)),
-            force_constants.nac_factor,
+            torch.from_numpy(np.array(born_charges)),
+            torch.from_numpy(np.array(dielectric)),
+            nac_factor,
         )
 
     def real_space(self, values: torch.Tensor, polar: PolarPart | None = None) -> RealSpace:
