@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,6 +116,23 @@ class MeasuredRows:
             parts=parts,
             kind=kind.reshape(-1),
             n_wave_vectors=n_wave_vectors,
+        )
+
+    def some(self, most: int, random: np.random.Generator) -> MeasuredRows:
+        """At most so many Q bins: all of some kinds, those of a first kind whatever they are."""
+        if len(self.kind) <= most:
+            return self
+        kinds = random.permutation(len(self.n_wave_vectors))
+        sizes = np.bincount(self.kind, minlength=len(kinds))[kinds]
+        kept = np.sort(kinds[: max(1, np.count_nonzero(np.cumsum(sizes) <= most))])
+        rows = np.flatnonzero(np.isin(self.kind, kept))
+        return replace(
+            self,
+            q_points=self.q_points[rows],
+            centres=self.centres[rows],
+            exposure=self.exposure[rows],
+            kind=np.searchsorted(kept, self.kind[rows]),
+            n_wave_vectors=self.n_wave_vectors[kept],
         )
 
     def choose(self, n_q: int, random: np.random.Generator) -> np.ndarray:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 STIFFNESS_QUANTILES = (0.5, 0.05, 0.95, 0.25, 0.75)
 """Of the prior's overall stiffness: measurements are planned for these in turn."""
 
+MOST_ROWS = 1500
+"""Q bins that are kept of a measurement: pools of many measurements fit into memory."""
+
 SCHEMA = 1
 
 _ARRAYS = tuple(
@@ -108,7 +111,7 @@ def _planned(
 ) -> MeasuredRows:
     seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
     (measurement,) = random_measurements(reference, 1, ranges, seed, energy_bins=energy_bins)
-    return MeasuredRows.of(measurement, reference)
+    return MeasuredRows.of(measurement, reference).some(MOST_ROWS, np.random.default_rng(seed))
 
 
 def save_pool(pool: Sequence[MeasuredRows], path: str | Path) -> None:

@@ -12,6 +12,7 @@ from fcinv_core.networks.mode_windows import intensities, mode_windows
 from fcinv_core.networks.network import Estimates, Network, Settings
 from fcinv_core.networks.normal_equations import solved
 from fcinv_core.networks.spectra import CellSpectra, SpectraGatherer
+from fcinv_core.networks.spectra_fit import SpectraFit
 from fcinv_core.networks.step import Step
 from fcinv_core.networks.stiffness_scan import StiffnessScan, conditions_of
 from fcinv_core.networks.wedge import WedgeMesh
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 LEAST_STIFFNESS, LARGEST_STIFFNESS = 0.1, 12.0
 
 USUAL = {"scan_width": 32, "step_width": 64}
+
+N_FITS = 3
+"""Times that spectra themselves are fitted, after all steps."""
 
 PERTURBATION = 0.2
 """Of the logarithm of the stiffness that steps start from in half of the training."""
@@ -68,6 +72,7 @@ class CellNetwork(Network):
         )
         width = int(self._settings["step_width"])
         self.steps = torch.nn.ModuleList([Step(width) for _ in self._half_widths])
+        self.fits = torch.nn.ModuleList([SpectraFit(width) for _ in range(N_FITS)])
 
     def settings(self) -> dict[str, int | float]:
         """Widths of the layers."""
@@ -116,7 +121,10 @@ class CellNetwork(Network):
             waves, change, _, weights, whole = self._look(number, spectra, present)
             found, matrix = solved(waves, change, weights, present[:, 0])
             present = possible(found)
-        return present, self._step(number).widened(matrix, whole), whole
+        for number in range(len(self.fits)):
+            found, matrix = self._fit(number)(spectra, present, whole, self.modes.top)
+            present = possible(found)
+        return present, self._fit(number).widened(matrix, whole), whole
 
     def taught(
         self, spectra: CellSpectra, truth: torch.Tensor
@@ -130,6 +138,16 @@ class CellNetwork(Network):
         for number in range(len(self.steps)):
             found, matrix, whole, of_step = self._stepped(number, spectra, present, truth)
             losses |= of_step
+            present = possible(found.detach())
+        whole = whole.detach()
+        for number in range(len(self.fits)):
+            found, matrix = self._fit(number)(spectra, present, whole, self.modes.top)
+            matrix = self._fit(number).widened(matrix, whole)
+            surprise = surprise_of(found, matrix, truth, present[:, 0]).clamp(max=100.0)
+            losses |= {
+                f"fit {number + 1}": self.relative_error(found, truth).mean(),
+                f"spread of fit {number + 1}": WEIGHT_OF_SPREAD * surprise.mean(),
+            }
             present = possible(found.detach())
         return found, matrix, whole, losses
 
@@ -152,6 +170,11 @@ class CellNetwork(Network):
         step = self.steps[number]
         assert isinstance(step, Step)
         return step
+
+    def _fit(self, number: int) -> SpectraFit:
+        fit = self.fits[number]
+        assert isinstance(fit, SpectraFit)
+        return fit
 
     def _start(self, log_stiffness: torch.Tensor) -> torch.Tensor:
         """Coordinates of the centre's shape, stretched."""

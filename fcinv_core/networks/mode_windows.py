@@ -76,7 +76,7 @@ def mode_windows(
     known = expected / (expected + _HALF_COUNT)
     rate = (2 * counts / expected.clamp(min=1e-3)).sqrt() * known
     trust = torch.log1p(expected.clamp(max=1e4)) / 2
-    width = _relative_width(spectra, energies)
+    width = relative_width(spectra, energies)
     believed_width = (width.square() + spread**2 + _LEAST_WIDTH**2).sqrt()
     positions = (edges.log()[:, :, :, None] - energies.log()[:, :, None, :, None]) / (
         believed_width[:, :, None, :, None]
@@ -117,7 +117,7 @@ def intensities(spectra: CellSpectra, waves: Waves) -> torch.Tensor:
     return shares.reshape(n_cells, n, n_modes, KINDS).permute(1, 3, 0, 2).clamp(min=0)
 
 
-def _relative_width(spectra: CellSpectra, energies: torch.Tensor) -> torch.Tensor:
+def relative_width(spectra: CellSpectra, energies: torch.Tensor) -> torch.Tensor:
     """Standard deviation of the resolution over the energy."""
     left = (1 - energies / spectra.incident_energy).clamp(min=0.05)
     return spectra.energy_fwhm / FWHM_PER_SIGMA * left**_CHOPPER_EXPONENT / energies

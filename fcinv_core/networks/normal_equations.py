@@ -49,18 +49,27 @@ def solved(
     rows = (waves.slopes * shrink[..., None]).reshape(n, -1, n_coordinates)
     goal = (1 - waves.remainder * shrink).reshape(n, -1)
     flat = weights.reshape(n, -1)
-    precision = stiffness.new_full((n, n_coordinates), 1 / SHAPE_WIDTH**2)
-    precision[:, 0] = 1 / STIFFNESS_WIDTH**2
-    precision = precision / stiffness.square()[:, None]
+    precision = prior_precision(n_coordinates, stiffness)
     weighted = rows * flat[..., None]
     matrix = torch.diag_embed(precision) + rows.mT @ weighted
     right = (weighted.mT @ goal[..., None])[..., 0]
     right = right + torch.nn.functional.pad(
         (precision[:, 0] * stiffness)[:, None], (0, n_coordinates - 1)
     )
-    scale = matrix.diagonal(dim1=1, dim2=2).sqrt()
+    return solution_of(matrix, right), matrix
+
+
+def prior_precision(n_coordinates: int, stiffness: torch.Tensor) -> torch.Tensor:
+    """(n, n_coordinates): inverse variances of coordinates around those of a stiffness (n,)."""
+    precision = stiffness.new_full((len(stiffness), n_coordinates), 1 / SHAPE_WIDTH**2)
+    precision[:, 0] = 1 / STIFFNESS_WIDTH**2
+    return precision / stiffness.square()[:, None]
+
+
+def solution_of(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """x (n, m) of ``matrix`` x = ``right``, whatever the scales of the unknowns are."""
+    scale = matrix.diagonal(dim1=1, dim2=2).clamp(min=1e-30).sqrt()
     scaled = matrix / (scale[:, :, None] * scale[:, None, :])
-    scaled = scaled + RIDGE * torch.eye(n_coordinates, dtype=matrix.dtype, device=matrix.device)
+    scaled = scaled + RIDGE * torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
     factor = torch.linalg.cholesky(scaled)
-    solution = torch.cholesky_solve((right / scale)[..., None], factor)[..., 0] / scale
-    return solution, matrix
+    return torch.cholesky_solve((right / scale)[..., None], factor)[..., 0] / scale

@@ -211,17 +211,17 @@ class SpectraGatherer:
             into = into.flatten(0, 1)
             chosen = torch.from_numpy(rows[part]).to(device)
             expectation = exposure[:, chosen].float() * known
-            covered = (expectation > 0).float().mean(dim=(0, 2)).cpu()
             expectation = expectation * strength.to(device)[:, None]
+            counting = expectation.sum(dim=(0, 2)).cpu()
             on_device = into.to(device)
             summed[0] += on_device @ (counts[:, chosen].float() * (known > 0))
             summed[1] += on_device @ expectation
-            share = into * (covered * strength)
+            share = into * counting
             directions += share @ pairs
             weights += share.sum(dim=1)
-            counting = (covered * strength).double().numpy()
-            np.add.at(centroids, place[part], counting[:, None] * offsets[part])
-            np.add.at(q_weights, place[part], counting)
+            by_row = counting.double().numpy()
+            np.add.at(centroids, place[part], by_row[:, None] * offsets[part])
+            np.add.at(q_weights, place[part], by_row)
         directions = directions / weights.clamp(min=1e-30)[:, None]
         centroids /= np.maximum(q_weights, 1e-30)[:, None]
         centroids += self._mesh.q_points[cells]

@@ -63,15 +63,20 @@ class Step(torch.nn.Module):
         return answer[..., 0], (answer[..., 1] + 2).clamp(-4.0, 9.0), counting, whole
 
     def widened(self, matrix: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-        """The inverse of the covariance, made honest: factors for stiffness and for shapes.
+        """`widened` as this step has learned."""
+        return widened(matrix, self.widening(whole))
 
-        Parameters
-        ----------
-        matrix
-            (n, n_coordinates, n_coordinates) of the normal equations.
-        whole
-            (n, width), the last result of `forward`.
-        """
-        by_kind = (-self.widening(whole).clamp(-3.0, 3.0)).exp()
-        factors = torch.cat([by_kind[:, :1], by_kind[:, 1:].expand(-1, matrix.shape[1] - 1)], dim=1)
-        return matrix * factors[:, :, None] * factors[:, None, :]
+
+def widened(matrix: torch.Tensor, logarithms: torch.Tensor) -> torch.Tensor:
+    """The inverse of the covariance, made honest: factors for stiffness and for shapes.
+
+    Parameters
+    ----------
+    matrix
+        (n, n_coordinates, n_coordinates) of normal equations.
+    logarithms
+        (n, 2) of these factors.
+    """
+    by_kind = (-logarithms.clamp(-3.0, 3.0)).exp()
+    factors = torch.cat([by_kind[:, :1], by_kind[:, 1:].expand(-1, matrix.shape[1] - 1)], dim=1)
+    return matrix * factors[:, :, None] * factors[:, None, :]

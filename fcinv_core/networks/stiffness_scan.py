@@ -18,7 +18,7 @@ REACH = 2.3
 HALF_WIDTH, SPREAD = 0.5, 0.15
 """Of windows around modes, and how far shapes may be from that of the prior's centre."""
 
-MOST_CELLS = 16
+MOST_CELLS = 48
 """Cells that are looked at, those with the most expected counts."""
 
 TARGET_WIDTH = 0.15

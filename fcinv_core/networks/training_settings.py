@@ -65,7 +65,7 @@ class TrainingSettings:
     observations: int = 4
     n_q: int = 256
     energy_bins: int = 64
-    geometries: int = 160
+    geometries: int = 480
     validation_geometries: int = 40
     validation_cases: int = 512
     steps_between_validations: int = 256

@@ -19,10 +19,10 @@ from fcinv_core.scattering.irreducible import (
     with_time_reversal,
 )
 
-FINEST = 12
+FINEST = 24
 """Mesh points along each reciprocal-lattice vector at most."""
 
-MOST_MODES = 600
+MOST_MODES = 2500
 """Modes in all cells together at most: coarser meshes for more atoms."""
 
 _ALIKE = 1e-6

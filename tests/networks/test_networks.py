@@ -21,6 +21,10 @@ from fcinv_core.networks.mode_windows import intensities
 SMALL = {"scan_width": 12, "step_width": 16}
 N_CRYSTALS = 12
 
+UNTRAINED = 2e-3
+"""Largest difference over the largest force constant: without training, fits start far from where
+they fit, and rounding (1e-7) grows a hundredfold in each."""
+
 
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
 def network(request, germanium_prior):
@@ -71,7 +75,7 @@ def test_rotated_and_shuffled_data_give_the_same_answer(network, group, germaniu
 
 def test_scale_does_not_matter(network, group):
     brighter = replace(group, exposure=group.exposure / 25.0)
-    assert_alike(estimated(network, group), estimated(network, brighter))
+    assert_alike(estimated(network, group), estimated(network, brighter), UNTRAINED)
 
 
 def test_members_of_a_group_do_not_influence_each_other(network, group):
@@ -82,7 +86,10 @@ def test_members_of_a_group_do_not_influence_each_other(network, group):
         exposure=group.exposure[3:4],
     )
     found, single = estimated(network, group), estimated(network, alone)
-    torch.testing.assert_close(found.parameters[3:4], single.parameters, rtol=0, atol=1e-3)
+    scale = float(found.parameters.abs().max())
+    torch.testing.assert_close(
+        found.parameters[3:4], single.parameters, rtol=0, atol=UNTRAINED * scale
+    )
 
 
 def test_any_energy_range_and_binning(network, group):

@@ -41,7 +41,7 @@ def test_exact_energies_give_force_constants(germanium_prior):
 
 
 def test_covariance_is_that_of_the_errors(germanium_prior):
-    _, error, matrix = recovered(germanium_prior, 1 / 0.05**2, noise=0.05)
+    _, error, matrix = recovered(germanium_prior, 1 / 0.02**2, noise=0.02)
     misfit = (error[:, None] @ matrix @ error[..., None]).flatten() / error.shape[1]
     assert 0.6 < misfit.median() < 1.7
     # Energies believed to be ten times better than they are would not do.
