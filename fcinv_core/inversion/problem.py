@@ -32,6 +32,11 @@ _PROBES = 24
 SPREAD_STEP = 0.06
 """Relative narrowing of the bins from which the effect of the spread of Q is taken."""
 
+ROUGH_SLOPES, FINE_SLOPES = 64, 512
+"""Samples in a bin that derivatives by force constants are averaged over at most; values take as
+many as they need. Derivatives cost up to thirty times as much. With rough ones steps are a tenth
+off; with fine ones, which have the last word, error bars are by about 2 %."""
+
 WIDTH_STEP = 0.01
 """Change of the logarithm of the resolution scale from which its effect is taken where force
 constants are fixed."""
@@ -47,6 +52,22 @@ class Expectation:
 
     signal: np.ndarray
     jacobian: np.ndarray
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Derivatives of spectra on rows, without scale.
+
+    Attributes
+    ----------
+    parameters
+        (n_rows, n_energy, n_par).
+    resolution
+        (n_rows, n_energy) by the logarithm of the resolution scale.
+    """
+
+    parameters: np.ndarray
+    resolution: np.ndarray
 
 
 class HistogramProblem:
@@ -80,7 +101,7 @@ class HistogramProblem:
         largest_rows: int | None = None,
     ) -> None:
         self.prepared = prepared
-        counts = sample_counts(
+        numbers = sample_counts(
             lambda points: lattice.energies(reference, points),
             prepared.bin_vectors,
             prepared.edges,
@@ -89,14 +110,17 @@ class HistogramProblem:
         )
         self.bins = _informative_bins(prepared, largest_rows)
         self._lattice = lattice
-        self._plan = self._plan_of(self.bins, prepared.bin_vectors, counts)
+        self._plan = self._plan_of(self.bins, prepared.bin_vectors, numbers)
         self._narrow: SpectraPlan | None = None
         if largest_rows is None:
-            finer = self._fine_enough(counts, reference)
-            if finer != counts:
+            finer = self._fine_enough(numbers, reference)
+            if finer != numbers:
                 self._plan = self._plan_of(self.bins, prepared.bin_vectors, finer)
             narrow_vectors = (1 - SPREAD_STEP) * prepared.bin_vectors
             self._narrow = self._plan_of(self.bins, narrow_vectors, finer)
+            numbers = finer
+        self._numbers = numbers
+        self._slope_plans = {numbers: self._plan}
         self.row = self._plan.row
         self.n_rows = self._plan.n_rows
         self._first_bin = np.unique(self.row, return_index=True)[1]
@@ -185,8 +209,30 @@ class HistogramProblem:
         dipoles = self._dipoles(plan)
         return spectra(plan, state.real_space, tensors, resolution_scale, dipoles)[0].numpy()
 
+    def signal(self, state: LatticeState, nuisance: np.ndarray) -> np.ndarray:
+        """Expected signal on rows alone, see `expectation`."""
+        value = self.spectra(state, float(np.exp(nuisance[3])))
+        spread = nuisance[4] * self._by_spread(state, nuisance, value)
+        return np.exp(nuisance[0]) * (value + spread) + self.background(nuisance)
+
+    def slopes(self, state: LatticeState, nuisance: np.ndarray, most_samples: int) -> Slopes:
+        """Derivatives of spectra, see `expectation`, averaged over so many samples at most."""
+        plan = self._slope_plan(most_samples)
+        result = spectra_with_jacobian(
+            plan,
+            state.real_space,
+            self._lattice.directions,
+            state.tensors(self.prepared.temperature),
+            state.slopes(self.prepared.temperature),
+            float(np.exp(nuisance[3])),
+            self._dipoles(plan),
+        )
+        # Equivalent bins stay so, but rows are in another order.
+        rows = plan.row[self._first_bin]
+        return Slopes(result.parameters.numpy()[rows], result.resolution.numpy()[rows])
+
     def expectation(
-        self, state: LatticeState, nuisance: np.ndarray, *, fixed: bool = False
+        self, state: LatticeState, nuisance: np.ndarray, slopes: Slopes | None = None
     ) -> Expectation:
         """Expected signal and its derivatives.
 
@@ -195,31 +241,29 @@ class HistogramProblem:
         nuisance
             (5,): log scale, background and slope in units of ``typical_signal`` (the slope over
             half the energy range), log resolution scale, relative change of the spread of Q.
-        fixed
-            Leave out the derivatives by the force constants, which take most of the time.
+        slopes
+            Derivatives of the spectra, here or nearby. Without them force constants are fixed.
         """
-        if fixed:
-            resolution_scale = float(np.exp(nuisance[3]))
-            value = self.spectra(state, resolution_scale)
-            wider = self.spectra(state, resolution_scale * float(np.exp(WIDTH_STEP)))
-            by_parameters = np.empty((*value.shape, 0))
-            return self._scaled(state, nuisance, value, by_parameters, (wider - value) / WIDTH_STEP)
-        result = spectra_with_jacobian(
-            self._plan,
-            state.real_space,
-            self._lattice.directions,
-            state.tensors(self.prepared.temperature),
-            state.slopes(self.prepared.temperature),
-            float(np.exp(nuisance[3])),
-            self._dipoles(self._plan),
-        )
-        return self._scaled(
-            state,
-            nuisance,
-            result.spectra.numpy(),
-            result.parameters.numpy(),
-            result.resolution.numpy(),
-        )
+        value = self.spectra(state, float(np.exp(nuisance[3])))
+        if slopes is None:
+            wider = self.spectra(state, float(np.exp(nuisance[3] + WIDTH_STEP)))
+            slopes = Slopes(np.empty((*value.shape, 0)), (wider - value) / WIDTH_STEP)
+        return self._scaled(state, nuisance, value, slopes.parameters, slopes.resolution)
+
+    @property
+    def has_rough_slopes(self) -> bool:
+        """Whether rough derivatives are others than fine ones."""
+        return self._slope_plan(ROUGH_SLOPES) is not self._slope_plan(FINE_SLOPES)
+
+    def _slope_plan(self, most_samples: int) -> SpectraPlan:
+        """That of the values with fewer samples, if those are more than ``most_samples``."""
+        numbers = np.array(self._numbers)
+        while numbers.prod() > most_samples:
+            numbers[np.argmax(numbers)] -= 1
+        key = (int(numbers[0]), int(numbers[1]), int(numbers[2]))
+        if key not in self._slope_plans:
+            self._slope_plans[key] = self._plan_of(self.bins, self.prepared.bin_vectors, key)
+        return self._slope_plans[key]
 
     def _scaled(
         self,

@@ -9,7 +9,14 @@ import numpy as np
 
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.prior import ForceConstantPrior
-from fcinv_core.inversion.problem import NUISANCES, Expectation, HistogramProblem
+from fcinv_core.inversion.problem import (
+    FINE_SLOPES,
+    NUISANCES,
+    ROUGH_SLOPES,
+    Expectation,
+    HistogramProblem,
+    Slopes,
+)
 from fcinv_core.inversion.stages import Counts, NormalEquations, Stage
 
 NUISANCE_SIGMA = np.array([np.inf, np.inf, 1.0, 0.2, 0.05])
@@ -61,12 +68,14 @@ class Point:
 class Evaluation:
     """Normal equations of all histograms and priors at a point.
 
-    ``expectations`` belong to the histograms that took part, in order.
+    ``expectations`` belong to the histograms that took part, in order; ``slopes`` to all
+    histograms, None where force constants are fixed or for those that did not take part.
     """
 
     point: Point
     equations: NormalEquations
     expectations: tuple[Expectation, ...]
+    slopes: tuple[Slopes | None, ...]
 
 
 class Refinement:
@@ -109,8 +118,33 @@ class Refinement:
                 nuisances[number, :2] = _scale_and_background(problem, simulated)
         return Point(parameters, nuisances)
 
-    def evaluate(self, point: Point, stage: Stage, guess: Point | None = None) -> Evaluation:
-        """Normal equations at a point; nuisances are held near those of ``guess`` if given."""
+    def cost(self, point: Point, stage: Stage, guess: Point | None = None) -> float:
+        """That of `evaluate`, for a fraction of its time."""
+        state = self.lattice.state(point.parameters)
+        cost = 0.0 if self.prior is None else self.prior.penalty(point.parameters)[0]
+        for number, problem in enumerate(self.problems):
+            if stage.needs_spectra and not problem.prepared.has_spectra:
+                continue
+            nuisance = point.nuisances[number]
+            signal = problem.signal(state, nuisance)
+            expected = Expectation(signal, np.empty((*signal.shape, 0)))
+            cost += stage.compare(problem, expected).cost
+            cost += _pull(nuisance, guess, number)[0]
+        return cost
+
+    def evaluate(
+        self,
+        point: Point,
+        stage: Stage,
+        guess: Point | None = None,
+        slopes: Sequence[Slopes | None] | None = None,
+    ) -> Evaluation:
+        """Normal equations at a point; nuisances are held near those of ``guess`` if given.
+
+        Derivatives of spectra are ``slopes`` if given, else fine ones at the point itself.
+        """
+        if slopes is None:
+            slopes = self.slopes(point, stage, FINE_SLOPES)
         fixed = self.prior is None
         n_par, n_nuisance = len(point.parameters), len(NUISANCES)
         size = n_par + point.nuisances.size
@@ -125,16 +159,15 @@ class Refinement:
             if stage.needs_spectra and not problem.prepared.has_spectra:
                 curvature[own, own] = 1.0  # waits for the counts
                 continue
-            expected = problem.expectation(state, nuisance, fixed=fixed)
+            expected = problem.expectation(state, nuisance, slopes[number])
             expectations.append(expected)
             part = stage.compare(problem, expected)
             cost += part.cost
             gradient[index] += part.gradient
             curvature[np.ix_(index, index)] += part.curvature
-            weak = (NUISANCE_SIGMA if guess is None else LEADING_SIGMA) ** -2.0
-            offset = nuisance if guess is None else nuisance - guess.nuisances[number]
-            cost += 0.5 * float(offset @ (weak * offset))
-            gradient[own] += weak * offset
+            penalty, slope, weak = _pull(nuisance, guess, number)
+            cost += penalty
+            gradient[own] += slope
             curvature[own, own] += weak
         if self.prior is None:
             curvature[np.arange(n_par), np.arange(n_par)] = 1.0
@@ -143,16 +176,55 @@ class Refinement:
             cost += penalty
             gradient[:n_par] += slope
             curvature[:n_par, :n_par] += self.prior.precision
-        return Evaluation(point, NormalEquations(cost, gradient, curvature), tuple(expectations))
+        equations = NormalEquations(cost, gradient, curvature)
+        return Evaluation(point, equations, tuple(expectations), tuple(slopes))
+
+    def slopes(self, point: Point, stage: Stage, most_samples: int) -> tuple[Slopes | None, ...]:
+        """Derivatives of the spectra of all histograms that take part."""
+        if self.prior is None:
+            return (None,) * len(self.problems)
+        state = self.lattice.state(point.parameters)
+        return tuple(
+            None
+            if stage.needs_spectra and not problem.prepared.has_spectra
+            else problem.slopes(state, point.nuisances[number], most_samples)
+            for number, problem in enumerate(self.problems)
+        )
 
     def minimise(
-        self, start: Point, stage: Stage, max_iterations: int, guess: Point | None = None
+        self,
+        start: Point,
+        stage: Stage,
+        max_iterations: int,
+        guess: Point | None = None,
+        slopes: Sequence[Slopes | None] | None = None,
     ) -> Evaluation:
         """Levenberg-Marquardt with damping in units of the curvature's diagonal.
 
+        Derivatives are rough ones at each new point; at the end they are fine ones, calculated
+        once. Those given by ``slopes`` are kept from the beginning.
         Marquardt, J. Soc. Ind. Appl. Math. 11, 431 (1963).
         """
-        current = self.evaluate(start, stage, guess)
+        if slopes is None:
+            found = self._descended(start, stage, max_iterations, guess, None)
+            if self.prior is None or not any(each.has_rough_slopes for each in self.problems):
+                return found
+            start, slopes = found.point, self.slopes(found.point, stage, FINE_SLOPES)
+        return self._descended(start, stage, max_iterations, guess, slopes)
+
+    def _descended(
+        self,
+        start: Point,
+        stage: Stage,
+        max_iterations: int,
+        guess: Point | None,
+        kept: Sequence[Slopes | None] | None,
+    ) -> Evaluation:
+        def evaluated(point: Point) -> Evaluation:
+            slopes = self.slopes(point, stage, ROUGH_SLOPES) if kept is None else kept
+            return self.evaluate(point, stage, guess, slopes)
+
+        current = evaluated(start)
         damping = 1e-3
         for _ in range(max_iterations):
             self._monitor(stage.name)
@@ -164,9 +236,10 @@ class Refinement:
             predicted = -float(step @ equations.gradient) / 2
             if predicted < CONVERGED:
                 break
-            trial = self.evaluate(current.point.moved(step), stage, guess)
-            if np.isfinite(trial.equations.cost) and trial.equations.cost < equations.cost:
-                current, damping = trial, max(damping / 10, 1e-9)
+            trial = current.point.moved(step)
+            cost = self.cost(trial, stage, guess)
+            if np.isfinite(cost) and cost < equations.cost:
+                current, damping = evaluated(trial), max(damping / 10, 1e-9)
             else:
                 damping = max(10 * damping, 1e-4)
                 if damping > 1e8:
@@ -188,6 +261,15 @@ class Refinement:
                 point = self.minimise(point, stage, iterations, guess=start).point
         point = self.starting_point(point.parameters, known=point)
         return self.minimise(point, Counts(), last_iterations)
+
+
+def _pull(
+    nuisance: np.ndarray, guess: Point | None, number: int
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Cost, gradient and curvature of the prior of a histogram's nuisances."""
+    weak = (NUISANCE_SIGMA if guess is None else LEADING_SIGMA) ** -2.0
+    offset = nuisance if guess is None else nuisance - guess.nuisances[number]
+    return 0.5 * float(offset @ (weak * offset)), weak * offset, weak
 
 
 def _damped_step(equations: NormalEquations, damping: float) -> np.ndarray:

@@ -33,7 +33,8 @@ class NormalEquations:
     @classmethod
     def from_residuals(cls, residuals: np.ndarray, jacobian: np.ndarray) -> NormalEquations:
         """Half the sum of squares of residuals (...,) with derivatives (..., n)."""
-        flat, slopes = residuals.reshape(-1), jacobian.reshape(-1, jacobian.shape[-1])
+        flat = residuals.reshape(-1)
+        slopes = jacobian.reshape(len(flat), jacobian.shape[-1])
         return cls(0.5 * float(flat @ flat), slopes.T @ flat, slopes.T @ slopes)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fcinv_core.inversion.prior import FINAL, GUIDING, ForceConstantPrior
+from fcinv_core.inversion.problem import FINE_SLOPES, ROUGH_SLOPES
 from fcinv_core.inversion.refinement import Refinement
 from fcinv_core.inversion.stages import STAGES, Counts, poisson_deviance
 
@@ -32,8 +33,9 @@ def test_nuisances_alone_have_the_derivatives_that_they_have_together(
 ):
     state = lattice.state(true_parameters)
     nuisance = np.array([2.3, 0.4, 0.1, 0.05, 0.02])
-    together = problem.expectation(state, nuisance)
-    alone = problem.expectation(state, nuisance, fixed=True)
+    slopes = problem.slopes(state, nuisance, FINE_SLOPES)
+    together = problem.expectation(state, nuisance, slopes)
+    alone = problem.expectation(state, nuisance)
     np.testing.assert_allclose(alone.signal, together.signal, rtol=1e-9)
     assert alone.jacobian.shape[-1] == len(nuisance)
     columns = together.jacobian[..., -len(nuisance) :]
@@ -76,3 +78,28 @@ def test_prior_holds_what_it_says(lattice, true_parameters):
     assert np.mean(distances) == pytest.approx(n_par, rel=5 * np.sqrt(2 / n_par / 2000))
     softer, _ = prior.penalty(0.25 * true_parameters)
     assert 0.7 * 0.75**2 < 2 * softer < 0.75**2, "frequencies may halve freely"
+
+
+def test_cost_alone_is_that_of_the_normal_equations(problem, lattice, true_parameters):
+    prior = ForceConstantPrior.around(lattice, 0.97 * true_parameters, FINAL)
+    refinement = Refinement(lattice, [problem], prior, lambda _: None)
+    point = refinement.starting_point(true_parameters)
+    for stage in (*STAGES, Counts()):
+        for guess in (None, point):
+            whole = refinement.evaluate(point, stage, guess).equations.cost
+            assert refinement.cost(point, stage, guess) == pytest.approx(whole, rel=1e-12)
+
+
+def test_rough_slopes_are_near_the_fine_ones(problem, lattice, true_parameters):
+    state, nuisance = lattice.state(true_parameters), np.zeros(5)
+    fine, rough, single = (
+        problem.slopes(state, nuisance, n).parameters for n in (FINE_SLOPES, ROUGH_SLOPES, 1)
+    )
+
+    def errors(slopes):
+        """By row, relative to the slopes there; root mean squares."""
+        squares = ((slopes - fine) ** 2).mean(axis=(1, 2)) / (fine**2).mean(axis=(1, 2))
+        return np.sqrt(squares)
+
+    assert np.median(errors(single)) > 1
+    assert 0 < np.median(errors(rough)) < 0.3

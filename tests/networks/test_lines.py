@@ -48,7 +48,8 @@ def test_derivatives_against_central_differences(measured, coordinate):
     shift = torch.zeros_like(truth)
     shift[:, coordinate] = step
     above, below = (
-        Lines.of(spectra, moved, spectra.edges).intensity for moved in (truth + shift, truth - shift)
+        Lines.of(spectra, moved, spectra.edges).intensity
+        for moved in (truth + shift, truth - shift)
     )
     expected = (above - below) / (2 * step)
     found = derivatives(Lines.of(spectra, truth, spectra.edges))[..., coordinate]
@@ -120,7 +121,5 @@ def test_less_counts_are_less_sure(measured):
     _, spectra, truth = measured
     many = as_modelled(spectra, truth)
     few = replace(many, counts=many.counts / 1e4, expected=many.expected / 1e4)
-    spreads = [
-        torch.linalg.inv(fitted(data, truth, 1)[1])[:, 0, 0].sqrt() for data in (many, few)
-    ]
+    spreads = [torch.linalg.inv(fitted(data, truth, 1)[1])[:, 0, 0].sqrt() for data in (many, few)]
     assert (spreads[1] > 3 * spreads[0]).all()
