@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fcinv_core.ensemble.prior_position import PriorPosition
     from fcinv_core.histogram import SQEHistogram
     from fcinv_core.inversion.from_model import Disagreement
     from fcinv_core.inversion.verdict import Trust
@@ -26,6 +27,7 @@ def notes(
     origin: str,
     refine: bool,
     disagreement: Disagreement | None,
+    position: PriorPosition | None,
 ) -> list[Note]:
     """Findings that no number of the fit shows.
 
@@ -37,10 +39,13 @@ def notes(
         Whether there was a refinement.
     disagreement
         Between it and a network, if there was one.
+    position
+        Of the result among the force constants that the network was trained on.
     """
     return [
         *_of_start(origin, refine),
         *_of_disagreement(disagreement),
+        *_of_position(position),
         *_of_shared_runs(histograms),
     ]
 
@@ -69,6 +74,17 @@ def _of_disagreement(disagreement: Disagreement | None) -> list[Note]:
             f"the network and the refinement disagree by {disagreement.sigmas:.1f} times their "
             f"stated errors ({disagreement.rms_mev:.2g} meV rms): either the data are unlike those "
             "that the network was trained on, or the refinement has ended in a wrong valley",
+        )
+    ]
+
+
+def _of_position(position: PriorPosition | None) -> list[Note]:
+    if position is None or position.is_inside:
+        return []
+    return [
+        (
+            "caution",
+            f"the result is unlike what the network was trained on, {position.in_words()}",
         )
     ]
 

@@ -159,7 +159,7 @@ def invert(
     basis = ForceConstantBasis.from_crystal(start.crystal, cutoff)
     lattice = Lattice(basis, start)
     centre = initial = lattice.parameters_of(start)
-    found = disagreement = None
+    found = disagreement = position = None
     if refine:
         clock.start("Finding a start", 0.5)
         candidates = () if network is None else network.candidates(lattice, seed)
@@ -182,6 +182,8 @@ def invert(
     bands = dispersion(lattice, parameters, uncertainty.covariance)
     clock.start("Simulating", 1.0)
     force_constants = lattice.force_constants(parameters)
+    if model is not None:
+        position = model.prior.where(force_constants)
     names = [str(source) for source in sources] or [h.source for h in histograms]
     fits = tuple(
         _fit(prepared[i], problems[i], qualities[i], force_constants, best, uncertainty, i, name)
@@ -193,7 +195,7 @@ def invert(
         uncertainty,
         bands,
         np.exp(best.point.nuisances[:, 3]),
-        notes(histograms, origin, refine, disagreement),
+        notes(histograms, origin, refine, disagreement, position),
     )
     start_bands = dispersion(
         lattice, lattice.parameters_of(start), np.zeros_like(uncertainty.covariance)
@@ -220,6 +222,7 @@ def invert(
             "model": _model_record(model),
             "first_guess": None if found is None else found.origin,
             "network_and_refinement": None if disagreement is None else vars(disagreement),
+            "rank_in_prior": None if position is None else position.rank,
             "born_charges": _source_of_born_charges(start, born_charges, model),
             "supercell_matrix": start.crystal.supercell_matrix.tolist(),
             "temperature_k": [item.temperature for item in prepared],
