@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 INSIDE = 0.99
 """Rank below which force constants are inside."""
 
+MOST_DEVIATIONS = 3.0
+"""Of the overall stiffness, for force constants that are inside: distances over all parameters
+have long tails, in which a wrong stiffness alone would be lost."""
+
 NAMED = 3
 """Parameters that are named as farthest."""
 
@@ -58,8 +62,8 @@ class PriorPosition:
 
     @property
     def is_inside(self) -> bool:
-        """Closer to the centre than 99 % of the prior's own draws are."""
-        return self.rank < INSIDE
+        """Closer to the centre than 99 % of the prior's own draws are, and about as stiff."""
+        return self.rank < INSIDE and abs(self.stiffness_deviations) < MOST_DEVIATIONS
 
     def in_words(self) -> str:
         """One or two sentences."""
