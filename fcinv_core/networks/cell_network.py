@@ -26,6 +26,12 @@ LEAST_STIFFNESS, LARGEST_STIFFNESS = 0.1, 12.0
 
 USUAL = {"scan_width": 32, "step_width": 64}
 
+HALF_WIDTHS = (0.55, 0.35, 0.2)
+"""Of the windows of each step, in the logarithm of energy."""
+
+SPREADS = (0.15, 0.06, 0.03)
+"""How far modes may be from where they are believed to be, then."""
+
 N_FITS = 3
 """Times that spectra themselves are fitted, after all steps."""
 
@@ -45,22 +51,11 @@ class CellNetwork(Network):
     ----------
     prior, settings
         See `Network`.
-    half_widths
-        Of the windows of each step, in the logarithm of energy.
-    spreads
-        How far modes may be from where they are believed to be, then.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        settings: Settings | None,
-        half_widths: Sequence[float],
-        spreads: Sequence[float],
-    ) -> None:
+    def __init__(self, prior: Prior, settings: Settings | None = None) -> None:
         super().__init__(prior)
         self._settings = {**USUAL, **(settings or {})}
-        self._half_widths, self._spreads = tuple(half_widths), tuple(spreads)
         self._mesh = WedgeMesh.of(prior.crystal)
         self.modes = CellModes(prior)
         self._gatherer = SpectraGatherer(prior, self._mesh, self.modes)
@@ -71,7 +66,7 @@ class CellNetwork(Network):
             int(self._settings["scan_width"]),
         )
         width = int(self._settings["step_width"])
-        self.steps = torch.nn.ModuleList([Step(width) for _ in self._half_widths])
+        self.steps = torch.nn.ModuleList([Step(width) for _ in HALF_WIDTHS])
         self.fits = torch.nn.ModuleList([SpectraFit(width) for _ in range(N_FITS)])
 
     def settings(self) -> dict[str, int | float]:
@@ -84,7 +79,11 @@ class CellNetwork(Network):
 
     def estimate_from(self, prepared: Sequence[PreparedHistogram]) -> Estimates:
         """All histograms together."""
-        return self.estimate([self._gatherer.of_prepared(prepared)])
+        return self.estimate([self.gathered(prepared)])
+
+    def gathered(self, prepared: Sequence[PreparedHistogram]) -> CellSpectra:
+        """What the network sees of all histograms together."""
+        return self._gatherer.of_prepared(prepared)
 
     def losses(
         self, spectra: Sequence[CellSpectra], parameters: torch.Tensor
@@ -194,14 +193,14 @@ class CellNetwork(Network):
         its inverse variance; the weight of each in normal equations; what the step pooled.
         """
         waves = spectra.matrices.waves(present)
-        half_width = self._half_widths[number]
+        half_width = HALF_WIDTHS[number]
         features = mode_windows(
             spectra,
             waves,
             intensities(spectra, waves),
             present[:, 0],
             half_width,
-            self._spreads[number],
+            SPREADS[number],
         )
         usable = spectra.matrices.usable
         change, precision, counting, whole = self._step(number)(

@@ -2,8 +2,8 @@
 
 A variational autoencoder (Kingma & Welling, arXiv:1312.6114) whose encoder sees spectra of any
 coverage and whose two decoders give back what a measurement was made of: the force constants,
-and the one-phonon spectrum at any Q. The encoder's evidence is that of two looks at all modes,
-solved for force constants; force constants are read off the latent by a linear map and a small
+and the one-phonon spectrum at any Q. The encoder's evidence are the steps and fits of the
+direct network; force constants are read off the latent by a linear map and a small
 correction. Latent coordinates are normally distributed over the prior, so that distances and
 straight lines in the latent space mean something.
 """
@@ -29,10 +29,6 @@ from fcinv_core.networks.spectra import CellSpectra
 if TYPE_CHECKING:
     from fcinv_core.ensemble.prior import Prior
 
-HALF_WIDTHS = (0.55, 0.35)
-
-SPREADS = (0.15, 0.06)
-
 USUAL = {"latent_size": 24, "width": 128}
 
 N_ENERGIES = 40
@@ -45,7 +41,12 @@ LINE_WIDTH = 0.06
 """Of decoded lines, in the logarithm of energy."""
 
 WEIGHT_OF_DIVERGENCE = 2e-3
+WEIGHT_OF_POSTERIOR = 0.02
+WEIGHT_OF_READING = 0.02
 WEIGHT_OF_SPECTRA = 0.2
+
+FARTHEST = 6.0
+"""Relative coordinates beyond this are not told apart: the prior has long tails."""
 
 _DRAWS = 256
 
@@ -57,7 +58,7 @@ class LatentNetwork(CellNetwork):
     edges: torch.Tensor
 
     def __init__(self, prior: Prior, settings: Settings | None = None) -> None:
-        super().__init__(prior, {**USUAL, **(settings or {})}, HALF_WIDTHS, SPREADS)
+        super().__init__(prior, {**USUAL, **(settings or {})})
         n = self.modes.n_coordinates
         size, width = int(self._settings["latent_size"]), int(self._settings["width"])
         self.size = size
@@ -79,9 +80,13 @@ class LatentNetwork(CellNetwork):
             gelu(),
             linear(width, N_ENERGIES),
         )
-        for layers in (self.encode, self.read):  # begin as the linear maps
-            for parameter in layers[-1].parameters():
+        # Begin as linear maps, from each coordinate to one of the latent and back.
+        for layers in (self.encode[-1], self.read[-1]):
+            for parameter in layers.parameters():
                 torch.nn.init.zeros_(parameter)
+        for layer in (self.encode_linear, self.read_linear):
+            torch.nn.init.eye_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
         edges = torch.linspace(
             float(np.log(ENERGIES[0])), float(np.log(ENERGIES[1])), N_ENERGIES + 1
         )
@@ -101,15 +106,33 @@ class LatentNetwork(CellNetwork):
 
     def posterior(
         self, found: torch.Tensor, matrix: torch.Tensor, whole: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and logarithm of the standard deviation of latent coordinates, (n, size)."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of latent coordinates, from what `CellNetwork.evidence` gives.
+
+        Returns
+        -------
+        Mean and logarithm of the standard deviation, (n, size); and (n, size, size): times
+        independent unit normal numbers, these have the correlations of the evidence.
+        """
+        units = self._units(found)
         covariance = torch.linalg.inv(matrix.double()).float()
-        stiffness = found[:, :1].clamp(min=LEAST_STIFFNESS)
-        errors = covariance.diagonal(dim1=1, dim2=2).clamp(min=1e-12).sqrt() / stiffness
-        relative = self.relative(found).clamp(-6.0, 6.0)
-        more = self.encode(torch.cat([relative, errors.log() / 2, whole], dim=1))
+        covariance = covariance / (units[:, :, None] * units[:, None, :])
+        errors = covariance.diagonal(dim1=1, dim2=2).clamp(min=1e-12).log() / 2
+        relative = self.relative(found).clamp(-FARTHEST, FARTHEST)
+        more = self.encode(torch.cat([relative, errors / 2, whole], dim=1))
         mean = self.encode_linear(relative) + more[:, : self.size]
-        return mean, (more[:, self.size :] - 1.0).clamp(-6.0, 2.0)
+        encode = self.encode_linear.weight
+        latent = encode @ covariance @ encode.T + 1e-8 * torch.eye(self.size, device=encode.device)
+        widths = latent.diagonal(dim1=1, dim2=2).sqrt()
+        factor = torch.linalg.cholesky(latent.double()).float() / widths[:, :, None]
+        return mean, (widths.log() + more[:, self.size :]).clamp(-6.0, 2.0), factor
+
+    def _units(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """Changes of coordinates that change `relative` by 1."""
+        stiffness = coordinates[:, :1].clamp(LEAST_STIFFNESS, LARGEST_STIFFNESS)
+        return torch.cat(
+            [self._spread * stiffness, stiffness.expand(-1, coordinates.shape[1] - 1)], dim=1
+        )
 
     def coordinates_of(self, latent: torch.Tensor) -> torch.Tensor:
         """Force constants that latent coordinates (n, size) stand for."""
@@ -156,33 +179,41 @@ class LatentNetwork(CellNetwork):
 
     def _losses_of(self, spectra: CellSpectra, truth: torch.Tensor) -> dict[str, torch.Tensor]:
         found, matrix, whole, losses = self.taught(spectra, truth)
-        mean, log_deviation = self.posterior(found.detach(), matrix.detach(), whole)
+        mean, log_deviation, _ = self.posterior(found.detach(), matrix.detach(), whole)
         deviation = log_deviation.exp()
         divergence = 0.5 * (mean.square() + deviation.square() - 1) - log_deviation
+        relative = self.relative(truth).clamp(-FARTHEST, FARTHEST)
+        exact = self.encode_linear(relative)
+        # Where a perfect measurement lies, by the stated distribution: this makes widths honest.
+        away = ((mean - exact.detach()) / deviation).square()
+        surprise = (0.5 * away + log_deviation).clamp(max=50.0)
         latent = mean + deviation * torch.randn_like(mean)
-        error = self._read_off(latent) - self.relative(truth)
+        error = self._read_off(exact) - relative
         unlikely = 0.5 * (error / self.log_errors.exp()).square() + self.log_errors
         of_mean = self.coordinates_of(mean)
         target = self._lines(spectra, truth)
         decoded = self.spectrum_of(latent, spectra.directions, spectra.matrices)
         weights = target.sum(dim=-1)
-        surprise = -(target * decoded).sum() / weights.sum().clamp(min=1e-9)
+        misfit = -(target * decoded).sum() / weights.sum().clamp(min=1e-9)
         return losses | {
             "divergence": WEIGHT_OF_DIVERGENCE * divergence.sum(dim=1).mean(),
-            "reading": 0.02 * unlikely.clamp(max=50.0).sum(dim=1).mean(),
+            "posterior": WEIGHT_OF_POSTERIOR * surprise.sum(dim=1).mean(),
+            "reading": WEIGHT_OF_READING * unlikely.clamp(max=50.0).sum(dim=1).mean(),
             "dispersion": 2 * self.relative_error(possible(of_mean), truth).mean(),
-            "spectra": WEIGHT_OF_SPECTRA * surprise,
+            "spectra": WEIGHT_OF_SPECTRA * misfit,
         }
 
     def encoded(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the standard deviation of latent coordinates, (n, size)."""
-        return self.posterior(*self.evidence(spectra))
+        mean, log_deviation, _ = self.posterior(*self.evidence(spectra))
+        return mean, log_deviation
 
     def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
-        mean, log_deviation = self.encoded(spectra)
+        mean, log_deviation, factor = self.posterior(*self.evidence(spectra))
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(_DRAWS, 1, self.size, generator=generator).to(mean.device)
-        latent = mean + log_deviation.exp() * noise
+        alike = torch.einsum("nij,snj->sni", factor, noise.expand(-1, len(mean), -1))
+        latent = mean + log_deviation.exp() * alike
         read = self._read_off(latent)
         errors = self.log_errors.exp() * torch.randn(read.shape, generator=generator).to(
             mean.device

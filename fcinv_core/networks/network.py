@@ -58,20 +58,23 @@ class Network(torch.nn.Module):
     def begin_with(self, other: Network) -> None:
         """Take over the weights of a trained network, of any crystal.
 
-        Those that depend on the number of force constants stay where the shapes differ.
+        All that both have are taken: architectures share most of theirs. Those that depend on the
+        number of force constants stay where the shapes differ.
 
         Raises
         ------
         FcinvError
-            When the other network is of another architecture or size.
+            When nothing is shared, or the sizes differ.
         """
-        if type(other) is not type(self) or self.settings() != other.settings():
-            raise FcinvError(
-                f"weights of the {other.architecture} network {other.settings()} do not fit the "
-                f"{self.architecture} network {self.settings()}: begin with a model of its kind"
-            )
         own, found = self.state_dict(), other.state_dict()
-        alike = {name: found[name] for name in own if found[name].shape == own[name].shape}
+        shared = own.keys() & found.keys()
+        sizes, others = self.settings(), other.settings()
+        if not shared or any(sizes[name] != others[name] for name in sizes.keys() & others.keys()):
+            raise FcinvError(
+                f"weights of the {other.architecture} network {others} do not fit the "
+                f"{self.architecture} network {sizes}: begin with a model of its kind"
+            )
+        alike = {name: found[name] for name in shared if found[name].shape == own[name].shape}
         self.load_state_dict({**own, **alike})
 
     def prepare(self, groups: Sequence[MeasurementGroup]) -> Any:

@@ -53,7 +53,7 @@ class TrainingSettings:
         Training ends after so many validations in a row without improvement.
     """
 
-    measurements: int = 400_000
+    measurements: int = 200_000
     per_step: int = 64
     group_size: int = 32
     learning_rate: float = 2e-3

@@ -100,21 +100,24 @@ def network(name: str, model: Model) -> Estimator:
 
 @cache
 def find(material: str, name: str) -> Estimator | None:
-    """The estimator of a crystal by its name; None for an architecture without a model of it.
-
-    Models are those that ``fcinv models`` lists.
-    """
+    """The estimator of a crystal by its name; None for an architecture without a model of it."""
     if name == BASELINE:
         return baseline()
+    model = model_of(material, name)
+    return None if model is None else network(name, model)
+
+
+def model_of(material: str, architecture: str) -> Model | None:
+    """The best of those that ``fcinv models`` lists."""
     crystal, polar = materials.crystal(material), materials.born_charges(material) is not None
     fitting = [
         file
         for file in model_files()
         if file.misfit(crystal, polar=polar) is None
         and file.card is not None
-        and file.card.architecture == name
+        and file.card.architecture == architecture
     ]
     if not fitting:
         return None
     best = min(fitting, key=lambda file: file.card.error if file.card else np.inf)
-    return network(name, Model.load(best.path))
+    return Model.load(best.path)

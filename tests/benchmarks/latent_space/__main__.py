@@ -1,0 +1,105 @@
+"""``python -m benchmarks.latent_space``: latent spaces of the models, looked at and written up."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from benchmarks.latent_space.cloud import Cloud
+from benchmarks.latent_space.landing import BLIND, SEEN, Landing, landings, other_origins
+from benchmarks.latent_space.lines import Straight, straight_lines
+from benchmarks.latent_space.pictures import picture
+from benchmarks.latent_space.reading import principal_shares, readings
+from benchmarks.networks import materials
+from benchmarks.networks.estimators import model_of
+
+from fcinv_core.networks.latent import LatentNetwork
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Look at all, and write."""
+    parser = argparse.ArgumentParser(prog="benchmarks.latent_space", description=__doc__)
+    parser.add_argument("--material", action="append", choices=["Ge", "MgO", "Al", "Si", "Cu"])
+    parser.add_argument("--crystals", type=int, default=512, help="of the cloud")
+    parser.add_argument("--lines", type=int, default=200)
+    parser.add_argument("--cases", type=int, default=10, help="of each kind of measurement")
+    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks/latent-space.md"))
+    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", "benchmarks.latent_space", *given])
+    parts = [f"Written by `{command}`."]
+    for material in options.material or materials.MATERIALS:
+        model = model_of(material, LatentNetwork.architecture)
+        if model is None:
+            print(f"no model of {material} with the architecture latent: left out")
+            continue
+        network = model.network.eval()
+        assert isinstance(network, LatentNetwork)
+        cloud = Cloud.of(network, options.crystals)
+        straight = straight_lines(network, cloud, options.lines)
+        landed = [
+            landing
+            for origin in other_origins(material)
+            for kind in (SEEN, BLIND)
+            for landing in landings(network, cloud, material, origin, kind, options.cases)
+        ]
+        image = options.page.parent / f"latent_{material}.png"
+        picture(material, cloud, straight, landed, image)
+        parts.append(section(material, cloud, straight, landed, image.name))
+    options.page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def section(
+    material: str, cloud: Cloud, straight: Straight, landed: Sequence[Landing], image: str
+) -> str:
+    """Of one crystal."""
+    shares = principal_shares(cloud)
+    effective = float(1 / (shares**2).sum())
+    lines = [
+        f"**{material}**",
+        "",
+        f"![Latent space of {material}]({image})",
+        "",
+        f"{len(cloud.mean)} held-out crystals. The first principal component of the cloud holds "
+        f"{shares[0]:.0%} of its variance, the first five {shares[:5].sum():.0%}; as many as "
+        f"{effective:.1f} count.",
+        "",
+        "| read off by a straight line | R² | along the first component |",
+        "|---|--:|--:|",
+    ]
+    lines += [
+        f"| {name} | {reading.r_squared:.3f} | {reading.alignment:.0%} |"
+        for name, reading in readings(cloud).items()
+    ]
+    lines += [
+        "",
+        f"Along {len(straight.jumps)} straight lines in {len(straight.energies) - 1} steps: "
+        f"largest change of a decoded energy in one step "
+        f"{100 * np.median(straight.jumps):.2g} % of the top (median of the lines), "
+        f"{100 * straight.jumps.max():.2g} % at most; a largest step is "
+        f"{np.median(straight.roughness):.2g} times the mean one (at most "
+        f"{straight.roughness.max():.2g}). Decoded spectra change by "
+        f"{100 * np.median(straight.spectra):.2g} % of their weight in one step (at most "
+        f"{100 * straight.spectra.max():.2g} %).",
+        "",
+        "| force constants | data | cases | rank in the cloud | stated width over spread |",
+        "|---|---|--:|--:|--:|",
+    ]
+    spread = cloud.mean.numpy().std(axis=0)
+    for origin, kind in dict.fromkeys((each.origin, each.kind) for each in landed):
+        some = [each for each in landed if (each.origin, each.kind) == (origin, kind)]
+        ranks = [each.rank for each in some]
+        width = np.mean([each.deviation / spread for each in some])
+        lines.append(
+            f"| {origin} | {kind} | {len(some)} | {np.median(ranks):.0%} "
+            f"(at most {max(ranks):.0%}) | {width:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Where real crystals land in the cloud, and what a single orientation does to the latent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from benchmarks.latent_space.cloud import Cloud
+from benchmarks.networks import materials
+from benchmarks.networks.cases import make_case
+
+from fcinv_core.inversion.preparation import PreparedHistogram
+from fcinv_core.networks.latent import LatentNetwork
+
+SEEN, BLIND = "noisy-1000", "one-orientation"
+
+
+@dataclass(frozen=True, eq=False)
+class Landing:
+    """A measurement in the latent space.
+
+    Attributes
+    ----------
+    origin
+        Of the force constants behind it.
+    kind
+        Of the measurement.
+    mean, deviation
+        (latent size,).
+    rank
+        Share of the cloud that lies closer to its middle.
+    """
+
+    origin: str
+    kind: str
+    mean: np.ndarray
+    deviation: np.ndarray
+    rank: float
+
+
+def landings(
+    network: LatentNetwork, cloud: Cloud, material: str, origin: str, kind: str, n: int
+) -> list[Landing]:
+    """``n`` measurements."""
+    found = []
+    for number in range(n):
+        case = make_case(material, kind, origin, number)
+        mean, deviation = encoded(network, case.prepared)
+        found.append(Landing(origin, kind, mean, deviation, cloud.rank(mean)))
+    return found
+
+
+@torch.no_grad()
+def encoded(network: LatentNetwork, prepared: PreparedHistogram) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the latent coordinates of one histogram."""
+    mean, log_deviation = network.encoded(network.gathered([prepared]))
+    return mean[0].numpy(), log_deviation[0].exp().numpy()
+
+
+def other_origins(material: str) -> tuple[str, ...]:
+    """Everything but draws from the prior."""
+    return tuple(origin for origin in materials.origins(material) if origin != materials.DRAWN)

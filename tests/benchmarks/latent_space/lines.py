@@ -1,0 +1,76 @@
+"""Straight lines through the latent space: do decoded crystals and spectra move smoothly?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from benchmarks.latent_space.cloud import Cloud
+
+from fcinv_core.networks.cell_modes import CellMatrices
+from fcinv_core.networks.latent import LatentNetwork
+from fcinv_core.networks.validation import PhononEnergies
+
+POINTS = 41
+"""Along a line, ends included."""
+
+
+@dataclass(frozen=True, eq=False)
+class Straight:
+    """What is decoded along lines between pairs of held-out cases.
+
+    Attributes
+    ----------
+    jumps
+        (n_lines,) largest change of any phonon energy between neighbouring points, over the
+        highest energy on the line.
+    roughness
+        (n_lines,) the same change over the one of even steps, largest over the line (1: all
+        steps alike).
+    spectra
+        (n_lines,) largest distance between decoded spectra of neighbouring points: half the sum
+        of absolute differences of their shares, the mean over wave vectors.
+    energies
+        (POINTS, n_q, n_modes) meV of the first line.
+    """
+
+    jumps: np.ndarray
+    roughness: np.ndarray
+    spectra: np.ndarray
+    energies: np.ndarray
+
+
+@torch.no_grad()
+def straight_lines(network: LatentNetwork, cloud: Cloud, n: int) -> Straight:
+    """Lines between ``n`` random pairs of the cloud."""
+    random = np.random.default_rng(1)
+    ends = np.array([random.choice(len(cloud.mean), 2, replace=False) for _ in range(n)])
+    energies_of = PhononEnergies(network.prior)
+    along = torch.linspace(0, 1, POINTS)[:, None]
+    matrices, directions = _some_q(network)
+    jumps, roughness, spectra, first = [], [], [], None
+    for begin, end in ends:
+        latent = (1 - along) * cloud.mean[begin] + along * cloud.mean[end]
+        parameters = network.modes.parameters_of(network.coordinates_of(latent))
+        energies = energies_of(parameters).numpy()
+        steps = np.abs(np.diff(energies, axis=0)).max(axis=(1, 2))
+        jumps.append(steps.max() / energies.max())
+        roughness.append(steps.max() / steps.mean())
+        shares = network.spectrum_of(latent, directions, matrices).exp()
+        spectra.append(float(0.5 * shares.diff(dim=0).abs().sum(dim=-1).mean(dim=-1).max()))
+        first = energies if first is None else first
+    assert first is not None
+    return Straight(np.array(jumps), np.array(roughness), np.array(spectra), first)
+
+
+def _some_q(network: LatentNetwork) -> tuple[CellMatrices, torch.Tensor]:
+    """Dynamical matrices and directions v* v^T at some wave vectors."""
+    random = np.random.default_rng(2)
+    matrices = network.modes.at(random.uniform(-0.5, 0.5, (32, 3)))
+    size = matrices.linear.shape[1]
+    n = round(size**0.5)
+    diagonal = [row * (row + 1) // 2 + row for row in range(n)]
+    directions = torch.zeros(32, size)
+    directions[:, diagonal] = 1 / n
+    return matrices, directions
