@@ -8,7 +8,7 @@ DOCS_INSTALLED := .venv/.docs-installed
 BOUNDED := OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint format docs bench bench-networks priors clean
+.PHONY: help demo test lint format docs bench bench-networks bench-latent models priors clean
 
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
@@ -19,6 +19,8 @@ help:
 	@echo "make priors judge priors by known force constants, for the documentation (5 minutes)"
 	@echo "make bench  compare times with those of other codes, for the documentation (5 minutes)"
 	@echo "make bench-networks  judge networks on known truths (many hours; can be stopped and goes on)"
+	@echo "make bench-latent    look at the latent spaces of the models, for the documentation"
+	@echo "make models          train the models that come with fcinv (hours; can be stopped)"
 
 .venv: $(INSTALLED)
 
@@ -40,7 +42,7 @@ $(DOCS_INSTALLED): requirements/docs.txt $(INSTALLED)
 # Exit code 3 is a result that should not be trusted: there is a report then, too.
 demo: $(INSTALLED)
 	@$(BOUNDED) $(BIN)/fcinv invert demo/si_one_orientation.nxs --structure demo/Si.cif \
-	    --start demo/Si_chgnet.yaml --energy-fwhm 2.4 -o demo-result || test $$? -eq 3
+	    --energy-fwhm 2.4 -o demo-result || test $$? -eq 3
 	@echo "Open the report in a browser: $(CURDIR)/demo-result/report.html"
 
 test: $(INSTALLED)
@@ -65,6 +67,29 @@ bench: $(INSTALLED)
 # Processes of one thread each.
 bench-networks: $(INSTALLED)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m benchmarks.networks
+
+bench-latent: $(INSTALLED)
+	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m benchmarks.latent_space
+
+# The models that come with fcinv: crystal, architecture, options. One thread each, as they were
+# made; each training can be killed and goes on.
+define train
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(BIN)/fcinv train \
+	    --structure tests/data/structures/$(1).cif --architecture $(2) $(3) \
+	    -o build/models/$(1)-$(2) --resume
+	@cp build/models/$(1)-$(2)/model.safetensors fcinv_core/data/models/$(1)-$(2).safetensors
+endef
+BORN_OF_MGO := --born tests/data/structures/MgO.BORN
+
+models: $(INSTALLED)
+	$(call train,Ge,direct,--measurements 120000)
+	$(call train,Si,direct,--measurements 24000 --from Ge-direct)
+	$(call train,MgO,direct,--measurements 24000 --from Ge-direct $(BORN_OF_MGO))
+	$(call train,Al,direct,--measurements 24000 --from Ge-direct)
+	$(call train,Cu,direct,--measurements 16000 --from Al-direct)
+	$(call train,Ge,latent,--measurements 16000 --from Ge-direct)
+	$(call train,MgO,latent,--measurements 16000 --from MgO-direct $(BORN_OF_MGO))
+	$(call train,Al,latent,--measurements 16000 --from Al-direct)
 
 priors: $(INSTALLED)
 	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m prior_truths docs/prior
