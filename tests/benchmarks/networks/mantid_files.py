@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
         alone, network, true = (
             found[start][0] for start in ("network alone", "network", "nearly true")
         )
-        stated = np.sqrt(np.mean(network.dispersion.sigma**2))
+        stated = np.sqrt(np.mean(network.dispersion.sigma_mev**2))
         lines.append(
             f"| {name} | {rms(alone.force_constants):.3g} | {rms(network.force_constants):.3g} "
             f"| {rms(true.force_constants):.3g} | {stated:.2g} "
