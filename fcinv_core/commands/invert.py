@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fcinv_core.commands.options import (
+    add_force_constant_options,
     add_measurement_options,
     check_supercell_size,
-    count,
-    positive,
 )
 from fcinv_core.commands.terminal import progress_bar
 from fcinv_core.errors import FcinvError
@@ -52,24 +51,7 @@ def add_to(commands: Any) -> None:
         help="phonopy.yaml or FORCE_CONSTANTS to refine from, instead of a network",
     )
     add_measurement_options(parser)
-    parser.add_argument(
-        "--supercell",
-        nargs=3,
-        type=count,
-        metavar="N",
-        help="default: that of --start or of a phonopy.yaml, else at least 10 Å long",
-    )
-    parser.add_argument(
-        "--cutoff",
-        type=positive,
-        metavar="ANGSTROM",
-        help="range of the force constants; default: all of the supercell",
-    )
-    parser.add_argument(
-        "--born",
-        metavar="FILE",
-        help="phonopy's BORN file of a polar crystal; default: what --start or --structure hold",
-    )
+    add_force_constant_options(parser, "--start")
     parser.add_argument(
         "--no-refine", action="store_true", help="compare the start with the data, fit nothing else"
     )

@@ -60,6 +60,33 @@ def add_measurement_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_force_constant_options(parser: argparse.ArgumentParser, start: str | None = None) -> None:
+    """Declare what force constants are those of: ``--supercell``, ``--cutoff``, ``--born``.
+
+    ``start`` is the option for force constants that may bring them along, if there is one.
+    """
+    supercell_of = "a phonopy.yaml" if start is None else f"{start} or of a phonopy.yaml"
+    held_by = "--structure holds" if start is None else f"{start} or --structure hold"
+    parser.add_argument(
+        "--supercell",
+        nargs=3,
+        type=count,
+        metavar="N",
+        help=f"default: that of {supercell_of}, else at least 10 Å long",
+    )
+    parser.add_argument(
+        "--cutoff",
+        type=positive,
+        metavar="ANGSTROM",
+        help="range of the force constants; default: all of the supercell",
+    )
+    parser.add_argument(
+        "--born",
+        metavar="FILE",
+        help=f"phonopy's BORN file of a polar crystal; default: what {held_by}",
+    )
+
+
 def check_output_file(path: Path) -> None:
     """Refuse a file whose folder does not exist, or that is a folder.
 

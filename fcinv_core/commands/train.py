@@ -9,7 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fcinv_core.commands.options import check_supercell_size, count, not_negative_count, positive
+from fcinv_core.commands.options import (
+    add_force_constant_options,
+    check_supercell_size,
+    count,
+    not_negative_count,
+)
 from fcinv_core.commands.terminal import Progress, progress_bar
 from fcinv_core.errors import FcinvError
 
@@ -31,24 +36,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--structure", required=True, metavar="FILE", help="POSCAR, CIF or phonopy.yaml"
     )
-    parser.add_argument(
-        "--supercell",
-        nargs=3,
-        type=count,
-        metavar="N",
-        help="default: that of a phonopy.yaml, else at least 10 Å long",
-    )
-    parser.add_argument(
-        "--cutoff",
-        type=positive,
-        metavar="ANGSTROM",
-        help="range of the force constants; default: all of the supercell",
-    )
-    parser.add_argument(
-        "--born",
-        metavar="FILE",
-        help="phonopy's BORN file of a polar crystal; default: what --structure holds",
-    )
+    add_force_constant_options(parser)
     parser.add_argument(
         "--architecture",
         choices=ARCHITECTURES,

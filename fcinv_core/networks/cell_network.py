@@ -45,7 +45,7 @@ DISPERSION_FLOOR = 1e-5
 
 
 class CellNetwork(Network):
-    """A stiffness scan and steps, for networks to build on.
+    """A stiffness scan, steps and fits, for networks to build on.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class CellNetwork(Network):
         raise NotImplementedError
 
     def evidence(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Coordinates after all steps from the most probable stiffness.
+        """Coordinates after all steps and fits from the most probable stiffness.
 
         Also the inverse of their covariance, and what the last step pooled.
         """
@@ -128,7 +128,7 @@ class CellNetwork(Network):
     def taught(
         self, spectra: CellSpectra, truth: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """The same in training, and the losses of scan and steps.
+        """The same in training, and the losses of scan, steps and fits.
 
         Each step starts from what the one before has found, without gradient.
         """

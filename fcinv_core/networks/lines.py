@@ -15,7 +15,7 @@ import torch
 
 from fcinv_core.networks.mode_windows import relative_width
 from fcinv_core.networks.spectra import CellSpectra
-from fcinv_core.scattering.hermitian import packed_gradient, unpacked
+from fcinv_core.scattering.hermitian import full, packed_gradient, unpacked
 
 LEAST_WIDTH = 0.015
 """Relative width of lines besides the resolution, in quadrature: cells are no points."""
@@ -63,7 +63,7 @@ class Lines:
         slopes = -density.diff(dim=-1) / edges.diff() / (2 * energies[..., None])
 
         adjoint = vectors.mH
-        seen = (adjoint[:, None] @ whole(spectra.directions).to(vectors.dtype)) @ vectors[:, None]
+        seen = (adjoint[:, None] @ full(spectra.directions).to(vectors.dtype)) @ vectors[:, None]
         gaps = squares[..., :, None] - squares[..., None, :]
         alike = gaps.abs() < ALIKE * (squares[..., :, None] + squares[..., None, :])
         inverse = torch.where(alike, 0.0, 1 / torch.where(alike, 1.0, gaps))
@@ -91,9 +91,3 @@ class Lines:
     def intensity(self) -> torch.Tensor:
         """(n, KINDS, n_cells, n_energies) in 1/meV."""
         return torch.einsum("nkcm,ncme->nkce", self.shares, self.lines)
-
-
-def whole(components: torch.Tensor) -> torch.Tensor:
-    """Hermitian matrices (..., n, n), both triangles, of components (..., n²)."""
-    lower = unpacked(components)
-    return lower + torch.tril(lower, -1).mH

@@ -45,6 +45,12 @@ def unpacked(components: torch.Tensor) -> torch.Tensor:
     return torch.view_as_complex(parts)
 
 
+def full(components: torch.Tensor) -> torch.Tensor:
+    """Both triangles, (..., n, n), of Hermitian matrices with ``components`` (..., n²)."""
+    lower = unpacked(components)
+    return lower + torch.tril(lower, -1).mH
+
+
 def packed_gradient(matrices: torch.Tensor) -> torch.Tensor:
     """Derivatives of Re tr(X D) by the components of D, for Hermitian X (..., n, n).
 
