@@ -275,7 +275,7 @@ def _refine_on_counts(
     scatter = [quality.scatter for quality in qualities_of(problems, result)]
     for problem, factor in zip(problems, scatter, strict=True):
         problem.weigh(problem.believed, factor)
-    return refinement.minimise(result.point, Counts(), _LAST_ITERATIONS, slopes=result.slopes)
+    return refinement.settled(result.trial, result.slopes, Counts(), _LAST_ITERATIONS)
 
 
 def _fit(

@@ -43,6 +43,22 @@ constants are fixed."""
 
 
 @dataclass(frozen=True)
+class Spectra:
+    """S(Q,E) in mbarn/meV on rows, without scale and background.
+
+    Attributes
+    ----------
+    values
+        (n_rows, n_energy).
+    by_spread
+        (n_rows, n_energy) derivative by the relative spread of Q; 0 where it is not fitted.
+    """
+
+    values: np.ndarray
+    by_spread: np.ndarray
+
+
+@dataclass(frozen=True)
 class Expectation:
     """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_free + 5).
 
@@ -198,8 +214,8 @@ class HistogramProblem:
         polar = self._lattice.polar
         return None if polar is None else polar.kept_if_small(plan.q_points)
 
-    def spectra(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
-        """S(Q,E) in mbarn/meV on rows, without scale and background."""
+    def values(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
+        """(n_rows, n_energy) S(Q,E) in mbarn/meV on rows, without scale and background."""
         return self._spectra_on(self._plan, state, resolution_scale)
 
     def _spectra_on(
@@ -209,11 +225,21 @@ class HistogramProblem:
         dipoles = self._dipoles(plan)
         return spectra(plan, state.real_space, tensors, resolution_scale, dipoles)[0].numpy()
 
-    def signal(self, state: LatticeState, nuisance: np.ndarray) -> np.ndarray:
+    def spectra(self, state: LatticeState, nuisance: np.ndarray) -> Spectra:
+        """The same with what the spread of Q does to it, see `expectation` for nuisances."""
+        resolution_scale = float(np.exp(nuisance[3]))
+        values = self.values(state, resolution_scale)
+        if self._narrow is None:
+            return Spectra(values, np.zeros_like(values))
+        narrow = self._spectra_on(self._narrow, state, resolution_scale)
+        # Equivalent bins stay so when they shrink, but rows are in another order.
+        by_spread = (values - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
+        return Spectra(values, by_spread)
+
+    def signal(self, plain: Spectra, nuisance: np.ndarray) -> np.ndarray:
         """Expected signal on rows alone, see `expectation`."""
-        value = self.spectra(state, float(np.exp(nuisance[3])))
-        spread = nuisance[4] * self._by_spread(state, nuisance, value)
-        return np.exp(nuisance[0]) * (value + spread) + self.background(nuisance)
+        spread = nuisance[4] * plain.by_spread
+        return np.exp(nuisance[0]) * (plain.values + spread) + self.background(nuisance)
 
     def slopes(self, state: LatticeState, nuisance: np.ndarray, most_samples: int) -> Slopes:
         """Derivatives of spectra, see `expectation`, averaged over so many samples at most."""
@@ -231,29 +257,36 @@ class HistogramProblem:
         rows = plan.row[self._first_bin]
         return Slopes(result.parameters.numpy()[rows], result.resolution.numpy()[rows])
 
-    def expectation(
-        self, state: LatticeState, nuisance: np.ndarray, slopes: Slopes | None = None
-    ) -> Expectation:
-        """Expected signal and its derivatives.
+    def slopes_of_resolution(self, state: LatticeState, nuisance: np.ndarray) -> Slopes:
+        """Those where force constants are fixed: by none of them."""
+        value = self.values(state, float(np.exp(nuisance[3])))
+        wider = self.values(state, float(np.exp(nuisance[3] + WIDTH_STEP)))
+        return Slopes(np.empty((*value.shape, 0)), (wider - value) / WIDTH_STEP)
+
+    def expectation(self, plain: Spectra, nuisance: np.ndarray, slopes: Slopes) -> Expectation:
+        """Expected signal and its derivatives: nuisances applied to spectra and their slopes.
 
         Parameters
         ----------
+        plain
+            What `spectra` gives.
         nuisance
             (5,): log scale, background and slope in units of ``typical_signal`` (the slope over
             half the energy range), log resolution scale, relative change of the spread of Q.
         slopes
-            Derivatives of the spectra, here or nearby. Without them force constants are fixed.
+            Derivatives of the spectra, here or nearby.
         """
-        value = self.spectra(state, float(np.exp(nuisance[3])))
-        if slopes is None:
-            wider = self.spectra(state, float(np.exp(nuisance[3] + WIDTH_STEP)))
-            slopes = Slopes(np.empty((*value.shape, 0)), (wider - value) / WIDTH_STEP)
-        return self._scaled(state, nuisance, value, slopes.parameters, slopes.resolution)
-
-    @property
-    def has_rough_slopes(self) -> bool:
-        """Whether rough derivatives are others than fine ones."""
-        return self._slope_plan(ROUGH_SLOPES) is not self._slope_plan(FINE_SLOPES)
+        scale = np.exp(nuisance[0])
+        signal = self.signal(plain, nuisance)
+        n_free = slopes.parameters.shape[-1]
+        jacobian = np.empty((*signal.shape, n_free + len(NUISANCES)))
+        np.multiply(slopes.parameters, scale, out=jacobian[..., :n_free])
+        jacobian[..., n_free] = signal - self.background(nuisance)
+        jacobian[..., n_free + 1] = self.typical_signal
+        jacobian[..., n_free + 2] = self.typical_signal * self.relative_energy
+        jacobian[..., n_free + 3] = scale * slopes.resolution
+        jacobian[..., n_free + 4] = scale * plain.by_spread
+        return Expectation(signal, jacobian)
 
     def _slope_plan(self, most_samples: int) -> SpectraPlan:
         """That of the values with fewer samples, if those are more than ``most_samples``."""
@@ -264,38 +297,6 @@ class HistogramProblem:
         if key not in self._slope_plans:
             self._slope_plans[key] = self._plan_of(self.bins, self.prepared.bin_vectors, key)
         return self._slope_plans[key]
-
-    def _scaled(
-        self,
-        state: LatticeState,
-        nuisance: np.ndarray,
-        signal: np.ndarray,
-        by_parameters: np.ndarray,
-        by_resolution: np.ndarray,
-    ) -> Expectation:
-        """Nuisances applied to spectra and their derivatives."""
-        scale = np.exp(nuisance[0])
-        by_spread = self._by_spread(state, nuisance, signal)
-        value = scale * (signal + nuisance[4] * by_spread)
-        n_free = by_parameters.shape[-1]
-        jacobian = np.empty((*value.shape, n_free + len(NUISANCES)))
-        np.multiply(by_parameters, scale, out=jacobian[..., :n_free])
-        jacobian[..., n_free] = value
-        jacobian[..., n_free + 1] = self.typical_signal
-        jacobian[..., n_free + 2] = self.typical_signal * self.relative_energy
-        jacobian[..., n_free + 3] = scale * by_resolution
-        jacobian[..., n_free + 4] = scale * by_spread
-        return Expectation(value + self.background(nuisance), jacobian)
-
-    def _by_spread(
-        self, state: LatticeState, nuisance: np.ndarray, signal: np.ndarray
-    ) -> np.ndarray:
-        """Derivative of the spectra by the relative spread of Q; 0 where it is not fitted."""
-        if self._narrow is None:
-            return np.zeros_like(signal)
-        narrow = self._spectra_on(self._narrow, state, float(np.exp(nuisance[3])))
-        # Equivalent bins stay so when they shrink, but rows are in another order.
-        return (signal - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
 
     def background(self, nuisance: np.ndarray) -> np.ndarray:
         """(n_energy,) in signal units."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fcinv_core.inversion.problem import (
     Expectation,
     HistogramProblem,
     Slopes,
+    Spectra,
 )
 from fcinv_core.inversion.stages import Counts, NormalEquations, Stage
 
@@ -36,8 +37,15 @@ QUIET_SHARE = 0.2
 LARGEST_LOGARITHM_STEP = 0.7
 """Scale and resolution change by at most a factor of two in one step."""
 
+RELIABLE = 0.3
+"""Once lines overlap, derivatives from an earlier point serve as long as a step changes the cost
+by what they promise, to this relative difference; they cost far more than the spectra alone."""
+
 Monitor = Callable[[str], None]
 """Told the name of the stage at every iteration; may raise to cancel."""
+
+AllSlopes = tuple[Slopes | None, ...]
+"""Of all histograms, None for those that do not take part."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +73,30 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """The cost at a point, with the spectra of the histograms that took part (None for others)."""
+
+    point: Point
+    cost: float
+    spectra: tuple[Spectra | None, ...]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Normal equations of all histograms and priors at a point.
 
-    ``expectations`` belong to the histograms that took part, in order; ``slopes`` to all
-    histograms, None where force constants are fixed or for those that did not take part.
+    ``expectations`` belong to the histograms that took part, in order.
     """
 
-    point: Point
+    trial: Trial
     equations: NormalEquations
     expectations: tuple[Expectation, ...]
-    slopes: tuple[Slopes | None, ...]
+    slopes: AllSlopes
+
+    @property
+    def point(self) -> Point:
+        """Where."""
+        return self.trial.point
 
 
 class Refinement:
@@ -114,118 +135,149 @@ class Refinement:
             if known is not None and problem.prepared.has_spectra:
                 nuisances[number] = known.nuisances[number]
             else:
-                simulated = problem.spectra(state, 1.0)
+                simulated = problem.values(state, 1.0)
                 nuisances[number, :2] = _scale_and_background(problem, simulated)
         return Point(parameters, nuisances)
 
-    def cost(self, point: Point, stage: Stage, guess: Point | None = None) -> float:
-        """That of `evaluate`, for a fraction of its time."""
+    def trial(self, point: Point, stage: Stage, guess: Point | None = None) -> Trial:
+        """The cost at a point; nuisances are held near those of ``guess`` if given."""
         state = self.lattice.state(point.parameters)
+        spectra = tuple(
+            problem.spectra(state, nuisance) if _takes_part(problem, stage) else None
+            for problem, nuisance in zip(self.problems, point.nuisances, strict=True)
+        )
+        return Trial(point, self._cost(point, spectra, stage, guess), spectra)
+
+    def _cost(
+        self,
+        point: Point,
+        spectra: Sequence[Spectra | None],
+        stage: Stage,
+        guess: Point | None,
+    ) -> float:
         cost = 0.0 if self.prior is None else self.prior.penalty(point.parameters)[0]
-        for number, problem in enumerate(self.problems):
-            if stage.needs_spectra and not problem.prepared.has_spectra:
+        for number, (problem, plain) in enumerate(zip(self.problems, spectra, strict=True)):
+            if plain is None:
                 continue
             nuisance = point.nuisances[number]
-            signal = problem.signal(state, nuisance)
+            signal = problem.signal(plain, nuisance)
             expected = Expectation(signal, np.empty((*signal.shape, 0)))
             cost += stage.compare(problem, expected).cost
             cost += _pull(nuisance, guess, number)[0]
         return cost
 
-    def evaluate(
-        self,
-        point: Point,
-        stage: Stage,
-        guess: Point | None = None,
-        slopes: Sequence[Slopes | None] | None = None,
-    ) -> Evaluation:
-        """Normal equations at a point; nuisances are held near those of ``guess`` if given.
+    def evaluate(self, point: Point, stage: Stage, guess: Point | None = None) -> Evaluation:
+        """Normal equations at a point, with fine derivatives of the spectra."""
+        trial = self.trial(point, stage, guess)
+        return self._evaluated(trial, stage, guess, self.slopes(point, stage, FINE_SLOPES))
 
-        Derivatives of spectra are ``slopes`` if given, else fine ones at the point itself.
-        """
-        if slopes is None:
-            slopes = self.slopes(point, stage, FINE_SLOPES)
+    def _evaluated(
+        self, trial: Trial, stage: Stage, guess: Point | None, slopes: AllSlopes
+    ) -> Evaluation:
+        point = trial.point
         fixed = self.prior is None
         n_par, n_nuisance = len(point.parameters), len(NUISANCES)
         size = n_par + point.nuisances.size
-        gradient, curvature, cost = np.zeros(size), np.zeros((size, size)), 0.0
-        state = self.lattice.state(point.parameters)
+        gradient, curvature = np.zeros(size), np.zeros((size, size))
         expectations = []
-        for number, problem in enumerate(self.problems):
+        for number, (problem, plain, own_slopes) in enumerate(
+            zip(self.problems, trial.spectra, slopes, strict=True)
+        ):
             nuisance = point.nuisances[number]
             first = n_par + number * n_nuisance
             own = np.arange(first, first + n_nuisance)
             index = own if fixed else np.r_[0:n_par, own]
-            if stage.needs_spectra and not problem.prepared.has_spectra:
+            if plain is None or own_slopes is None:
                 curvature[own, own] = 1.0  # waits for the counts
                 continue
-            expected = problem.expectation(state, nuisance, slopes[number])
+            expected = problem.expectation(plain, nuisance, own_slopes)
             expectations.append(expected)
             part = stage.compare(problem, expected)
-            cost += part.cost
             gradient[index] += part.gradient
             curvature[np.ix_(index, index)] += part.curvature
-            penalty, slope, weak = _pull(nuisance, guess, number)
-            cost += penalty
+            _, slope, weak = _pull(nuisance, guess, number)
             gradient[own] += slope
             curvature[own, own] += weak
         if self.prior is None:
             curvature[np.arange(n_par), np.arange(n_par)] = 1.0
         else:
-            penalty, slope = self.prior.penalty(point.parameters)
-            cost += penalty
-            gradient[:n_par] += slope
+            gradient[:n_par] += self.prior.penalty(point.parameters)[1]
             curvature[:n_par, :n_par] += self.prior.precision
-        equations = NormalEquations(cost, gradient, curvature)
-        return Evaluation(point, equations, tuple(expectations), tuple(slopes))
+        equations = NormalEquations(trial.cost, gradient, curvature)
+        return Evaluation(trial, equations, tuple(expectations), slopes)
 
-    def slopes(self, point: Point, stage: Stage, most_samples: int) -> tuple[Slopes | None, ...]:
+    def slopes(self, point: Point, stage: Stage, most_samples: int) -> AllSlopes:
         """Derivatives of the spectra of all histograms that take part."""
-        if self.prior is None:
-            return (None,) * len(self.problems)
         state = self.lattice.state(point.parameters)
-        return tuple(
-            None
-            if stage.needs_spectra and not problem.prepared.has_spectra
-            else problem.slopes(state, point.nuisances[number], most_samples)
-            for number, problem in enumerate(self.problems)
-        )
+        found: list[Slopes | None] = []
+        for problem, nuisance in zip(self.problems, point.nuisances, strict=True):
+            if not _takes_part(problem, stage):
+                found.append(None)
+            elif self.prior is None:
+                found.append(problem.slopes_of_resolution(state, nuisance))
+            else:
+                found.append(problem.slopes(state, nuisance, most_samples))
+        return tuple(found)
 
     def minimise(
+        self, start: Point, stage: Stage, max_iterations: int, guess: Point | None = None
+    ) -> Evaluation:
+        """The lowest cost nearby, with fine derivatives of the spectra there."""
+        trial = self.descended(start, stage, max_iterations, guess, RELIABLE).trial
+        slopes = self.slopes(trial.point, stage, FINE_SLOPES)
+        return self.settled(trial, slopes, stage, max_iterations, guess)
+
+    def settled(
+        self,
+        start: Trial,
+        slopes: AllSlopes,
+        stage: Stage,
+        max_iterations: int,
+        guess: Point | None = None,
+    ) -> Evaluation:
+        """The same where derivatives nearby are known, and with them the lowest cost about.
+
+        Histograms may have been weighed anew since the trial.
+        """
+        trial = replace(start, cost=self._cost(start.point, start.spectra, stage, guess))
+        begin = self._evaluated(trial, stage, guess, slopes)
+        return self._descended(begin, stage, max_iterations, guess, np.inf)
+
+    def descended(
         self,
         start: Point,
         stage: Stage,
         max_iterations: int,
         guess: Point | None = None,
-        slopes: Sequence[Slopes | None] | None = None,
+        tolerance: float = 0.0,
     ) -> Evaluation:
-        """Levenberg-Marquardt with damping in units of the curvature's diagonal.
+        """The same with rough derivatives, which are good enough to lead the way.
 
-        Derivatives are rough ones at each new point; at the end they are fine ones, calculated
-        once. Those given by ``slopes`` are kept from the beginning.
-        Marquardt, J. Soc. Ind. Appl. Math. 11, 431 (1963).
+        They are calculated anew where a step does not change the cost by what they promise to
+        this relative ``tolerance``.
         """
-        if slopes is None:
-            found = self._descended(start, stage, max_iterations, guess, None)
-            if self.prior is None or not any(each.has_rough_slopes for each in self.problems):
-                return found
-            start, slopes = found.point, self.slopes(found.point, stage, FINE_SLOPES)
-        return self._descended(start, stage, max_iterations, guess, slopes)
+        slopes = self.slopes(start, stage, ROUGH_SLOPES)
+        begin = self._evaluated(self.trial(start, stage, guess), stage, guess, slopes)
+        return self._descended(begin, stage, max_iterations, guess, tolerance)
 
     def _descended(
         self,
-        start: Point,
+        start: Evaluation,
         stage: Stage,
         max_iterations: int,
         guess: Point | None,
-        kept: Sequence[Slopes | None] | None,
+        tolerance: float,
     ) -> Evaluation:
-        def evaluated(point: Point) -> Evaluation:
-            slopes = self.slopes(point, stage, ROUGH_SLOPES) if kept is None else kept
-            return self.evaluate(point, stage, guess, slopes)
+        """Levenberg-Marquardt with damping in units of the curvature's diagonal.
 
-        current = evaluated(start)
-        damping = 1e-3
+        Marquardt, J. Soc. Ind. Appl. Math. 11, 431 (1963).
+        """
+
+        def renewed(trial: Trial) -> Evaluation:
+            slopes = self.slopes(trial.point, stage, ROUGH_SLOPES)
+            return self._evaluated(trial, stage, guess, slopes)
+
+        current, damping, is_fresh = start, 1e-3, True
         for _ in range(max_iterations):
             self._monitor(stage.name)
             equations = current.equations
@@ -236,10 +288,18 @@ class Refinement:
             predicted = -float(step @ equations.gradient) / 2
             if predicted < CONVERGED:
                 break
-            trial = current.point.moved(step)
-            cost = self.cost(trial, stage, guess)
-            if np.isfinite(cost) and cost < equations.cost:
-                current, damping = evaluated(trial), max(damping / 10, 1e-9)
+            trial = self.trial(current.point.moved(step), stage, guess)
+            gain = equations.cost - trial.cost
+            if np.isfinite(gain) and gain > 0:
+                is_fresh = abs(gain / predicted - 1) > tolerance
+                current = (
+                    renewed(trial)
+                    if is_fresh
+                    else self._evaluated(trial, stage, guess, current.slopes)
+                )
+                damping = max(damping / 10, 1e-9)
+            elif not is_fresh and np.isfinite(tolerance):
+                current, is_fresh = renewed(current.trial), True
             else:
                 damping = max(10 * damping, 1e-4)
                 if damping > 1e8:
@@ -258,9 +318,13 @@ class Refinement:
         point = start
         for stage in stages:
             if any(problem.prepared.has_spectra for problem in self.problems):
-                point = self.minimise(point, stage, iterations, guess=start).point
+                point = self.descended(point, stage, iterations, guess=start).point
         point = self.starting_point(point.parameters, known=point)
         return self.minimise(point, Counts(), last_iterations)
+
+
+def _takes_part(problem: HistogramProblem, stage: Stage) -> bool:
+    return problem.prepared.has_spectra or not stage.needs_spectra
 
 
 def _pull(

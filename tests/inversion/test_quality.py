@@ -30,7 +30,9 @@ def test_expected_deviance_against_draws(mean):
 def drawn(problem, lattice, true_parameters):
     """The problem with counts drawn from its own expectation, and that expectation."""
     nuisance = np.array([2.3, 0.4, 0.0, 0.0, 0.0])
-    expected = problem.expectation(lattice.state(true_parameters), nuisance)
+    state = lattice.state(true_parameters)
+    slopes = problem.slopes_of_resolution(state, nuisance)
+    expected = problem.expectation(problem.spectra(state, nuisance), nuisance, slopes)
     means = expected_counts(problem, expected)
     rng = np.random.default_rng(5)
 
