@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fcinv_core.inversion.problem import NUISANCES, Expectation, HistogramProblem
-from fcinv_core.inversion.stages import SMALLEST_SIGNAL, poisson_deviance
+from fcinv_core.inversion.stages import poisson_deviance, positive_signal
 
 if TYPE_CHECKING:
     from fcinv_core.inversion.refinement import Evaluation
@@ -89,9 +89,8 @@ class FitQuality:
 
 def expected_counts(problem: HistogramProblem, expected: Expectation) -> np.ndarray:
     """(n_bins, n_energy) Poisson means of the problem's bins; 0 where there is no exposure."""
-    floor = SMALLEST_SIGNAL * problem.typical_signal
-    signal = np.maximum(expected.signal, floor)[problem.row]
-    return problem.prepared.exposure[problem.bins] * signal
+    signal, _ = positive_signal(expected.signal, problem.typical_signal)
+    return problem.prepared.exposure[problem.bins] * signal[problem.row]
 
 
 def believed_exposure(problem: HistogramProblem, expected: Expectation) -> np.ndarray:

@@ -18,7 +18,7 @@ from fcinv_core.inversion.problem import (
     Slopes,
     Spectra,
 )
-from fcinv_core.inversion.stages import Counts, NormalEquations, Stage
+from fcinv_core.inversion.stages import NormalEquations, Stage
 
 NUISANCE_SIGMA = np.array([np.inf, np.inf, 1.0, 0.2, 0.05])
 """Prior widths of `NUISANCES`: scale and background free, the slope no larger than the signal,
@@ -37,7 +37,7 @@ QUIET_SHARE = 0.2
 LARGEST_LOGARITHM_STEP = 0.7
 """Scale and resolution change by at most a factor of two in one step."""
 
-RELIABLE = 0.3
+RELIABLE = 0.1
 """Once lines overlap, derivatives from an earlier point serve as long as a step changes the cost
 by what they promise, to this relative difference; they cost far more than the spectra alone."""
 
@@ -251,7 +251,7 @@ class Refinement:
         guess: Point | None = None,
         tolerance: float = 0.0,
     ) -> Evaluation:
-        """The same with rough derivatives, which are good enough to lead the way.
+        """The lowest cost nearby by rough derivatives, which are good enough to lead the way.
 
         They are calculated anew where a step does not change the cost by what they promise to
         this relative ``tolerance``.
@@ -311,16 +311,13 @@ class Refinement:
         nuisances = step[-len(self.problems) * len(NUISANCES) :].reshape(-1, len(NUISANCES))
         return float(np.abs(nuisances[:, [0, 3]]).max())
 
-    def through(
-        self, start: Point, stages: Sequence[Stage], iterations: int, last_iterations: int
-    ) -> Evaluation:
-        """Run through leading ``stages`` and end on the counts."""
+    def led(self, start: Point, stages: Sequence[Stage], iterations: int) -> Point:
+        """Where one stage after the other leads to, scale and background as at first sight."""
         point = start
         for stage in stages:
             if any(problem.prepared.has_spectra for problem in self.problems):
                 point = self.descended(point, stage, iterations, guess=start).point
-        point = self.starting_point(point.parameters, known=point)
-        return self.minimise(point, Counts(), last_iterations)
+        return self.starting_point(point.parameters, known=point)
 
 
 def _takes_part(problem: HistogramProblem, stage: Stage) -> bool:

@@ -19,7 +19,8 @@ MODEL_TOLERANCE = 0.05
 """Relative error granted to the model in the stages that only lead the way."""
 
 SMALLEST_SIGNAL = 1e-3
-"""Expected signal is kept above this share of the typical one, where a Poisson mean needs it."""
+"""Share of the typical signal around which Poisson means leave an expected signal that falls to
+0 and below: see `positive_signal`."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,8 @@ class Counts:
     def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
         """Half the deviance; curvature is the Fisher information."""
         used = problem.exposure > 0
-        floor = SMALLEST_SIGNAL * problem.typical_signal
-        signal = np.maximum(expected.signal, floor)[used]
-        slopes = expected.jacobian[used]
+        signal, slope = positive_signal(expected.signal[used], problem.typical_signal)
+        slopes = expected.jacobian[used] * slope[:, None]
         counts, exposure = problem.counts[used], problem.exposure[used]
         cost = 0.5 * float(poisson_deviance(counts, exposure * signal).sum())
         gradient = slopes.T @ (exposure - counts / signal)
@@ -130,6 +130,17 @@ class Counts:
 
 STAGES: tuple[Stage, ...] = (Cumulative(), Smoothed(6.0), Smoothed(3.0), Smoothed(1.5))
 """The way from afar; `Counts` comes last."""
+
+
+def positive_signal(signal: np.ndarray, typical: float) -> tuple[np.ndarray, np.ndarray]:
+    """f ln(1 + exp(s/f)) of a signal s, with f `SMALLEST_SIGNAL` of the typical one; its slope.
+
+    What Poisson means need, smoothly: the same above a few f, positive below, so that a model
+    with too little background is led back. A sharp floor would have no slope there.
+    """
+    floor = SMALLEST_SIGNAL * typical
+    ratio = np.maximum(signal / floor, -100.0)
+    return floor * np.logaddexp(0.0, ratio), np.exp(-np.logaddexp(0.0, -ratio))
 
 
 def poisson_deviance(counts: np.ndarray, means: np.ndarray) -> np.ndarray:

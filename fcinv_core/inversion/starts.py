@@ -17,8 +17,8 @@ from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import GUIDING, ForceConstantPrior
 from fcinv_core.inversion.problem import HistogramProblem
 from fcinv_core.inversion.quality import overall_deviance, qualities_of
-from fcinv_core.inversion.refinement import Monitor, Refinement
-from fcinv_core.inversion.stages import STAGES
+from fcinv_core.inversion.refinement import RELIABLE, Monitor, Point, Refinement
+from fcinv_core.inversion.stages import STAGES, Counts
 
 COARSE_ROWS = 150
 """Q bins of each histogram that are enough to find the right valley."""
@@ -36,8 +36,8 @@ GOOD_START = 1.6
 """Deviance per degree of freedom on the coarse problem that ends the search."""
 
 SAME_START = 0.01
-"""So do two attempts that end at the same deviance, to this relative difference: for what was
-tried up to there, other stiffnesses come after a network's candidates all the same."""
+"""So does an attempt that ends at the deviance of the best, to this relative difference; but
+agreement of a network's candidates among themselves does not spare the stiffnesses."""
 
 _ADJUSTING_ITERATIONS = 3
 _LEADING_ITERATIONS, _COARSE_ITERATIONS = 8, 10
@@ -88,10 +88,12 @@ def find_start(
         Called at each iteration.
     """
     search = _Search(prepared, lattice, initial, monitor)
-    tried = search.try_all(candidates)
-    if not tried or tried[0].deviance >= GOOD_START:
-        tried += search.try_all(search.stiffnesses(initial, with_itself=not tried))
-    return min(tried, key=_deviance)
+    best = search.best_of(candidates, are_near=True)
+    if best is None or best.deviance >= GOOD_START:
+        stiffnesses = search.stiffnesses(initial, with_itself=best is None)
+        best = search.best_of(stiffnesses, are_near=False, best=best)
+    assert best is not None
+    return best
 
 
 class _Search:
@@ -107,24 +109,35 @@ class _Search:
             HistogramProblem(item, lattice, initial, COARSE_STEP, COARSE_ROWS) for item in prepared
         ]
 
-    def try_all(self, guesses: Iterable[Guess]) -> list[Start]:
-        """Refine each on a few rows until one is good or two agree; the best comes first."""
-        tried: list[Start] = []
+    def best_of(
+        self, guesses: Iterable[Guess], are_near: bool, best: Start | None = None
+    ) -> Start | None:
+        """Refine each on a few rows until one is good or ends where the best has ended."""
         for origin, guess in guesses:
-            tried.append(self._refined(origin, guess))
-            tried.sort(key=_deviance)
-            agree = len(tried) > 1 and tried[1].deviance < (1 + SAME_START) * tried[0].deviance
-            if tried[0].deviance < GOOD_START or agree:
+            start = self._refined(origin, guess, are_near)
+            agrees = best is not None and np.isclose(
+                start.deviance, best.deviance, rtol=SAME_START, atol=0
+            )
+            if best is None or start.deviance < best.deviance:
+                best = start
+            if best.deviance < GOOD_START or agrees:
                 break
-        return tried
+        return best
 
-    def _refined(self, origin: str, guess: np.ndarray) -> Start:
+    def _refined(self, origin: str, guess: np.ndarray, is_near: bool) -> Start:
+        """Straight on the counts if the guess is near and that leads to a good fit, else led."""
         prior = ForceConstantPrior.around(self._lattice, guess, GUIDING)
         refinement = Refinement(self._lattice, self._problems, prior, self._monitor)
         begin = refinement.starting_point(guess)
-        end = refinement.through(begin, STAGES, _LEADING_ITERATIONS, _COARSE_ITERATIONS)
-        deviance = overall_deviance(qualities_of(self._problems, end))
-        return Start(guess, end.point.parameters, deviance, origin)
+
+        def fitted(point: Point) -> Start:
+            end = refinement.descended(point, Counts(), _COARSE_ITERATIONS, tolerance=RELIABLE)
+            deviance = overall_deviance(qualities_of(self._problems, end))
+            return Start(guess, end.point.parameters, deviance, origin)
+
+        if is_near and (start := fitted(begin)).deviance < GOOD_START:
+            return start
+        return fitted(refinement.led(begin, STAGES, _LEADING_ITERATIONS))
 
     def stiffnesses(self, initial: np.ndarray, with_itself: bool) -> Iterator[Guess]:
         """The `ATTEMPTS` likeliest of `STIFFNESS_SCAN`, the likeliest first."""
@@ -143,7 +156,3 @@ class _Search:
             end = refinement.minimise(guess, STAGES[0], _ADJUSTING_ITERATIONS, guess)
             misfits[factor] = end.equations.cost
         return sorted(factors, key=lambda factor: misfits[factor])
-
-
-def _deviance(start: Start) -> float:
-    return start.deviance

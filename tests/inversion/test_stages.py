@@ -28,6 +28,21 @@ def test_gradient_is_the_slope_of_the_cost(stage, problem, lattice, true_paramet
         assert (ahead - behind) / 2 == pytest.approx(slope, rel=1e-4, abs=1e-7)
 
 
+def test_counts_lead_back_from_a_background_that_is_too_low(problem, lattice, true_parameters):
+    """Where signals are expected below 0 the cost has the slope that it says, too."""
+    refinement = Refinement(lattice, [problem], None, lambda _: None)
+    right = refinement.minimise(refinement.starting_point(true_parameters), Counts(), 20)
+    low = np.zeros(right.equations.gradient.size)
+    low[len(true_parameters) + 1] = -right.point.nuisances[0, 1] - 0.02
+    point = right.point.moved(low)
+    assert (refinement.evaluate(point, Counts()).expectations[0].signal < 0).mean() > 0.05
+    equations, step = refinement.evaluate(point, Counts()).equations, 1e-3 * low
+    ahead, behind = (refinement.trial(point.moved(s), Counts()).cost for s in (step, -step))
+    assert (ahead - behind) / 2 == pytest.approx(equations.gradient @ step, rel=1e-4)
+    back = refinement.minimise(point, Counts(), 20)
+    assert back.equations.cost == pytest.approx(right.equations.cost, abs=0.1)
+
+
 def test_nuisances_alone_have_the_derivatives_that_they_have_together(
     problem, lattice, true_parameters
 ):

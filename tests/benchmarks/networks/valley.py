@@ -78,7 +78,8 @@ class Valley:
         prior = ForceConstantPrior.around(self.lattice, parameters, FINAL)
         refinement = self._refinement(prior)
         begin = refinement.starting_point(parameters)
-        end = refinement.through(begin, STAGES, _LEADING_ITERATIONS, _ITERATIONS)
+        near = refinement.led(begin, STAGES, _LEADING_ITERATIONS)
+        end = refinement.minimise(near, Counts(), _ITERATIONS)
         return self.lattice.force_constants(end.point.parameters)
 
     def judge(self, force_constants: ForceConstants) -> Arrival:
