@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--truths", choices=["all", materials.DRAWN], default="all", help="drawn ones only?"
     )
+    parser.add_argument("--alone", action="store_true", help="estimates, without refinements")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
         "--results", type=Path, default=Path("build/networks.jsonl"), help="one line for each case"
@@ -53,7 +54,7 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
             print(f"no model of {material} with the architecture {name}: left out")
         origins = materials.origins(material) if options.truths == "all" else [materials.DRAWN]
         jobs += [
-            Job(material, kind, origin, number, found)
+            Job(material, kind, origin, number, found, not options.alone)
             for kind in options.kind or KINDS
             for origin in origins
             for number in range(options.cases)

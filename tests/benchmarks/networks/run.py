@@ -7,7 +7,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One case, for one or several estimators."""
+    """One case, for one or several estimators, with refinements or estimates alone."""
 
     material: str
     kind: str
     origin: str
     number: int
     estimators: tuple[str, ...]
+    refine: bool = True
 
     @property
     def keys(self) -> list[tuple[str, str, str, int, str]]:
@@ -57,14 +58,14 @@ def key_of(record: Record) -> tuple[str, str, str, int, str]:
     )
 
 
-def scored(case: Case, estimators: Iterable[Estimator]) -> Iterator[Record]:
+def scored(case: Case, estimators: Iterable[Estimator], refine: bool = True) -> Iterator[Record]:
     """A record for each estimator: the case, what could be known of it, and how it was answered.
 
-    Keys ``estimate`` and ``refined`` hold `Errors` and seconds; the latter whether the right
-    valley was reached. An estimator that gives up has ``failure`` in their place.
+    Key ``estimate`` holds `Errors` and seconds. With refinements ``limits`` holds what could be
+    known, and ``refined`` is like ``estimate`` and says whether the right valley was reached. An
+    estimator that gives up has ``failure`` in their place.
     """
-    valley = Valley(case, materials.prior(case.material).basis)
-    about = {
+    about: Record = {
         "material": case.material,
         "kind": case.kind,
         "origin": case.origin,
@@ -72,12 +73,16 @@ def scored(case: Case, estimators: Iterable[Estimator]) -> Iterator[Record]:
         "q_bins": int(case.prepared.used.any(axis=1).sum()),
         "bins": int(case.prepared.used.sum()),
         "counts": float(case.prepared.counts.sum()),
-        "top_mev": float(valley.lattice.energies(valley.truth, ZONE).max()),
-        "limit_mev": valley.width(valley.covariance),
-        "informed_limit_mev": valley.width(valley.covariance_under(spread(case.material))),
-        "prior_mev": valley.width(spread(case.material)),
-        "truth_refined_mev": valley.distance(case.truth),
+        "top_mev": float(case.truth.frequencies(ZONE).max()),
     }
+    if refine:
+        valley = Valley(case, materials.prior(case.material).basis)
+        about["limits"] = {
+            "bound_mev": valley.width(valley.covariance),
+            "informed_mev": valley.width(valley.covariance_under(spread(case.material))),
+            "prior_mev": valley.width(spread(case.material)),
+            "truth_refined_mev": valley.distance(case.truth),
+        }
     for estimator in estimators:
         record: Record = {**about, "estimator": estimator.name}
         try:
@@ -88,12 +93,13 @@ def scored(case: Case, estimators: Iterable[Estimator]) -> Iterator[Record]:
             }
             if answer.covariance is not None:
                 record["inside"] = share_inside(answer, case.truth)
-            seconds, refined = _timed(estimator.refine, case)
-            record["refined"] = {
-                **asdict(Errors.of(refined, case.truth)),
-                "seconds": seconds,
-                "arrival": asdict(valley.judge(refined)),
-            }
+            if refine:
+                seconds, refined = _timed(estimator.refine, case)
+                record["refined"] = {
+                    **asdict(Errors.of(refined, case.truth)),
+                    "seconds": seconds,
+                    "arrival": asdict(valley.judge(refined)),
+                }
         except FcinvError as error:
             record["failure"] = str(error)
         yield record
@@ -118,16 +124,17 @@ class Results:
         self._path = path
 
     def records(self) -> list[Record]:
-        """All that are whole."""
+        """All that are whole; of those with the same key the last."""
         if not self._path.exists():
             return []
-        found = []
+        found = {}
         for line in self._path.read_text(encoding="utf-8").splitlines():
             try:
-                found.append(json.loads(line))
+                record = json.loads(line)
             except json.JSONDecodeError:
                 continue  # cut off when a run was killed
-        return found
+            found[key_of(record)] = record
+        return list(found.values())
 
     def append(self, record: Record) -> None:
         """Add a record, on a line of its own even after one that was cut off."""
@@ -141,12 +148,16 @@ class Results:
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """What of the jobs is not there yet."""
-        known = {key_of(record) for record in self.records()}
+        refined = {key_of(record): "limits" in record for record in self.records()}
         left = []
         for job in jobs:
-            names = tuple(key[-1] for key in job.keys if key not in known)
+            names = tuple(
+                key[-1]
+                for key in job.keys
+                if key not in refined or (job.refine and not refined[key])
+            )
             if names:
-                left.append(Job(job.material, job.kind, job.origin, job.number, names))
+                left.append(replace(job, estimators=names))
         return left
 
 
@@ -166,7 +177,8 @@ def do(job: Job) -> list[Record]:
     """Records of one job."""
     found = [find(job.material, name) for name in job.estimators]
     case = make_case(job.material, job.kind, job.origin, job.number)
-    return list(scored(case, [estimator for estimator in found if estimator is not None]))
+    estimators = [estimator for estimator in found if estimator is not None]
+    return list(scored(case, estimators, job.refine))
 
 
 def _one_thread() -> None:

@@ -33,20 +33,21 @@ def share(hits: float, n: int) -> str:
     return f"{100 * p:.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-def page(records: Iterable[Record], command: str) -> str:
+def page(records: Sequence[Record], command: str) -> str:
     """All tables, in Markdown."""
     cells = _cells(records)
+    tried = [record for record in records if "limits" in record]
     return "\n\n".join(
         [
-            f"Written by `{command}` from {sum(len(cell) for _, cell in cells)} records.",
+            f"Written by `{command}` from {len(records)} records.",
             "**Estimates alone**",
             _table(_ESTIMATE, [(*key, *_estimate(cell)) for key, cell in cells]),
             "**After refinement**",
-            _table(_REFINED, [(*key, *_refined(cell)) for key, cell in cells]),
+            _table(_REFINED, [(*key, *_refined(cell)) for key, cell in _cells(tried)]),
             "**What the measurements can tell**",
             _table(
                 _LIMITS,
-                [(*key, *_limits(cell)) for key, cell in _cells(records, by_estimator=False)],
+                [(*key, *_limits(cell)) for key, cell in _cells(tried, by_estimator=False)],
             ),
         ]
     )
@@ -145,11 +146,11 @@ def _limits(cell: Sequence[Record]) -> list[str]:
         str(len(cell)),
         _median(cell, lambda r: r["q_bins"]),
         _median(cell, lambda r: r["top_mev"]),
-        _median(cell, lambda r: r["prior_mev"]),
-        _spread(cell, lambda r: r["limit_mev"]),
-        _spread(cell, lambda r: 100 * r["limit_mev"] / r["top_mev"]),
-        _spread(cell, lambda r: r["informed_limit_mev"]),
-        _spread(cell, lambda r: r["truth_refined_mev"] / r["limit_mev"]),
+        _median(cell, lambda r: r["limits"]["prior_mev"]),
+        _spread(cell, lambda r: r["limits"]["bound_mev"]),
+        _spread(cell, lambda r: 100 * r["limits"]["bound_mev"] / r["top_mev"]),
+        _spread(cell, lambda r: r["limits"]["informed_mev"]),
+        _spread(cell, lambda r: r["limits"]["truth_refined_mev"] / r["limits"]["bound_mev"]),
     ]
 
 

@@ -106,9 +106,9 @@ def test_estimators_get_the_marks_that_they_deserve(records):
         # Energies go with the square root of the stiffness.
         assert record["estimate"]["relative"] == pytest.approx(3, rel=0.05)
         assert record["estimate"]["dispersion"] > 0.3 * record["top_mev"]
-        assert record["refined"]["arrival"]["distance"] > 2 * record["limit_mev"]
+        assert record["refined"]["arrival"]["distance"] > 2 * record["limits"]["bound_mev"]
     for record in of(records, "honest"):
-        assert record["informed_limit_mev"] < record["prior_mev"]
+        assert record["limits"]["informed_mev"] < record["limits"]["prior_mev"]
 
 
 NAMES = ("honest", "boastful", "wrong")
@@ -216,7 +216,7 @@ def test_valley_of_the_truth(cases, prior):
     valley = Valley(case, prior.basis)
     end = valley.lattice.force_constants(valley.end.point.parameters)
     arrival = valley.judge(end)
-    assert arrival.is_right and arrival.distance < 1e-9 and abs(arrival.excess_misfit) < 1e-3
+    assert arrival.is_right and arrival.distance < 1e-9
     assert not valley.judge(end.scaled(0.3)).is_right
     # The Cramér-Rao width is the error that repeated counting gives rise to, so that it grows
     # with the prior and vanishes with it.
@@ -239,10 +239,19 @@ def test_results_survive_being_cut_off(tmp_path):
     with results._path.open("a") as file:
         file.write('{"material": "Al", "ki')
     assert results.records() == [record]
-    assert results.missing([job]) == [replace(job, estimators=("baseline",))]
+    assert results.missing([replace(job, refine=False)]) == [
+        replace(job, estimators=("baseline",), refine=False)
+    ]
     results.append({**record, "estimator": "baseline"})
-    assert results.missing([job]) == []
-    assert len(results._path.read_text().splitlines()) == 3
+    alone = replace(job, refine=False)
+    assert results.missing([alone]) == []
+    # Known from their estimates alone, they wait for refinements; the last record counts.
+    assert results.missing([job]) == [job]
+    for name in job.estimators:
+        results.append({**record, "estimator": name, "limits": {}})
+    assert results.missing([job, alone]) == []
+    assert len(results._path.read_text().splitlines()) == 5
+    assert [one["estimator"] for one in results.records()] == ["direct", "baseline"]
 
 
 def test_giving_up_counts_as_wrong(cases, prior):

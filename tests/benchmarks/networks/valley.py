@@ -41,12 +41,12 @@ class Arrival:
     distance
         meV, root mean square over the zone.
     excess_misfit
-        Half a deviance.
+        Half a deviance; None where the distance alone says that it is right.
     """
 
     is_right: bool
     distance: float
-    excess_misfit: float
+    excess_misfit: float | None = None
 
 
 class Valley:
@@ -91,9 +91,10 @@ class Valley:
         any prior): other force constants that data cannot tell apart are no failure.
         """
         distance = self.distance(force_constants)
+        if distance < WIDTHS * self.width(self.covariance):
+            return Arrival(True, distance)
         misfit = self._misfit(self.lattice.parameters_of(force_constants)) - self._least_misfit
-        near = distance < WIDTHS * self.width(self.covariance)
-        return Arrival(near or misfit < WORSE, distance, misfit)
+        return Arrival(misfit < WORSE, distance, misfit)
 
     def distance(self, force_constants: ForceConstants) -> float:
         """Root mean square difference of energies from the truth's end, meV."""
