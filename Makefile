@@ -87,9 +87,9 @@ models: $(INSTALLED)
 	$(call train,MgO,direct,--measurements 24000 --from Ge-direct $(BORN_OF_MGO))
 	$(call train,Al,direct,--measurements 24000 --from Ge-direct)
 	$(call train,Cu,direct,--measurements 16000 --from Al-direct)
-	$(call train,Ge,latent,--measurements 16000 --from Ge-direct)
-	$(call train,MgO,latent,--measurements 16000 --from MgO-direct $(BORN_OF_MGO))
-	$(call train,Al,latent,--measurements 16000 --from Al-direct)
+	$(call train,Ge,latent,--measurements 32000 --from Ge-direct)
+	$(call train,MgO,latent,--measurements 32000 --from MgO-direct $(BORN_OF_MGO))
+	$(call train,Al,latent,--measurements 32000 --from Al-direct)
 
 priors: $(INSTALLED)
 	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m prior_truths docs/prior

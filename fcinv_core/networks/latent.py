@@ -72,7 +72,7 @@ class LatentNetwork(CellNetwork):
         )
         self.read_linear = linear(size, n)
         self.read = torch.nn.Sequential(linear(size, width), gelu(), linear(width, n))
-        self.log_errors = torch.nn.Parameter(torch.full((n,), -2.0))
+        self.tenth_log_errors = torch.nn.Parameter(torch.full((n,), -0.2))
         self.decode = torch.nn.Sequential(
             linear(size + n, width),
             gelu(),
@@ -138,6 +138,13 @@ class LatentNetwork(CellNetwork):
         """Force constants that latent coordinates (n, size) stand for."""
         return self.absolute(self._read_off(latent))
 
+    @property
+    def _log_errors(self) -> torch.Tensor:
+        """Of what is read off, as `relative` has it. Tenths are learned: sizes may differ by
+        orders of magnitude, and steps of learning are alike for all weights.
+        """
+        return 10 * self.tenth_log_errors
+
     def _read_off(self, latent: torch.Tensor) -> torch.Tensor:
         """As `relative` has them."""
         return self.read_linear(latent) + self.read(latent)
@@ -189,7 +196,7 @@ class LatentNetwork(CellNetwork):
         surprise = (0.5 * away + log_deviation).clamp(max=50.0)
         latent = mean + deviation * torch.randn_like(mean)
         error = self._read_off(exact) - relative
-        unlikely = 0.5 * (error / self.log_errors.exp()).square() + self.log_errors
+        unlikely = 0.5 * (error / self._log_errors.exp()).square() + self._log_errors
         of_mean = self.coordinates_of(mean)
         target = self._lines(spectra, truth)
         decoded = self.spectrum_of(latent, spectra.directions, spectra.matrices)
@@ -215,7 +222,7 @@ class LatentNetwork(CellNetwork):
         alike = torch.einsum("nij,snj->sni", factor, noise.expand(-1, len(mean), -1))
         latent = mean + log_deviation.exp() * alike
         read = self._read_off(latent)
-        errors = self.log_errors.exp() * torch.randn(read.shape, generator=generator).to(
+        errors = self._log_errors.exp() * torch.randn(read.shape, generator=generator).to(
             mean.device
         )
         draws = self.absolute((read + errors).flatten(0, 1)).unflatten(0, (_DRAWS, -1))

@@ -6,30 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from benchmarks.networks import materials
+from benchmarks.networks.cases import make_case
 
 from fcinv_core.crystal.shells import shell_constants
-from fcinv_core.ensemble.batches import MeasurementBatches
-from fcinv_core.ensemble.measurement_pool import measurement_pool
-from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
 from fcinv_core.ensemble.prior import Prior
+from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.networks.latent import LatentNetwork
 
-SEED = 905_114_027
-"""Of crystals, geometries and counts that no training has seen."""
+SEEN = "noisy-1000"
+"""Kind of the measurements, see `benchmarks.networks.cases`: what one hopes for."""
 
-GROUP_SIZE = 8
-GEOMETRIES = 40
 SHELLS = 3
-
-RANGES = MeasurementRanges(
-    top_energy_over_incident=(0.5, 0.85),
-    temperature=(5.0, 400.0),
-    n_orientations=(30, 100),
-    elastic_tail=(0.01, 1.0),
-    elastic_decay=(0.3, 0.7),
-    peak_counts=(100.0, 1000.0),
-    matched=1.0,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,49 +26,62 @@ class Cloud:
 
     Attributes
     ----------
-    coordinates
-        (n, n_coordinates) of `CellModes`: the truth.
     mean, deviation
         (n, latent size) of the encoder's distributions.
+    exact
+        (n, latent size) where perfect measurements would lie.
     physics
         What the latent may know, by name: (n,) each.
     """
 
-    coordinates: torch.Tensor
-    mean: torch.Tensor
-    deviation: torch.Tensor
+    mean: np.ndarray
+    deviation: np.ndarray
+    exact: np.ndarray
     physics: dict[str, np.ndarray]
 
     @classmethod
-    @torch.no_grad()
-    def of(cls, network: LatentNetwork, n: int) -> Cloud:
+    def of(cls, network: LatentNetwork, material: str, n: int) -> Cloud:
         """Simulate ``n`` measurements and encode them."""
-        prior = network.prior
-        pool = measurement_pool(prior, GEOMETRIES, RANGES, SEED)
-        batches = MeasurementBatches(prior, pool, ranges=RANGES, n_q=256, group_size=GROUP_SIZE)
-        groups = [
-            group.observe(np.random.default_rng((SEED, number)), 256)
-            for number, group in enumerate(batches.simulate(n, SEED))
-        ]
-        encoded = [network.encoded(network.prepare([group])[0]) for group in groups]
-        parameters = torch.cat([group.parameters for group in groups])
-        temperature = np.repeat([group.temperature for group in groups], GROUP_SIZE)[:n]
+        cases = [make_case(material, SEEN, materials.DRAWN, number) for number in range(n)]
+        found = [encoded(network, case.prepared) for case in cases]
+        basis = network.prior.basis
+        parameters = np.array([basis.parameters_of(case.truth) for case in cases])
+        coordinates = network.modes.coordinates(torch.from_numpy(parameters))
+        with torch.no_grad():
+            exact = network.encode_linear(network.relative(coordinates).float())
+        temperature = np.array([case.prepared.temperature for case in cases])
         return cls(
-            network.modes.coordinates(parameters),
-            torch.cat([mean for mean, _ in encoded]),
-            torch.cat([log_deviation for _, log_deviation in encoded]).exp(),
-            physics_of(prior, parameters.numpy()) | {"temperature (log)": np.log(temperature)},
+            np.array([mean for mean, _ in found]),
+            np.array([deviation for _, deviation in found]),
+            exact.numpy(),
+            physics_of(network.prior, parameters) | {"temperature (log)": np.log(temperature)},
         )
 
-    def distances(self, points: np.ndarray) -> np.ndarray:
-        """Mahalanobis distances (n,) of points (n, latent size) from the middle of the cloud."""
-        offsets = points - self.mean.numpy().mean(axis=0)
-        covariance = np.cov(self.mean.numpy().T)
-        return np.sqrt(np.einsum("ni,ij,nj->n", offsets, np.linalg.inv(covariance), offsets))
+    @property
+    def spread(self) -> np.ndarray:
+        """(latent size,) standard deviations of the crystals themselves."""
+        return self.exact.std(axis=0)
+
+    @property
+    def components(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points along principal components (n, k), and these (k, latent size)."""
+        offsets = self.mean - self.mean.mean(axis=0)
+        axes = np.linalg.svd(offsets, full_matrices=False)[2]
+        return offsets @ axes.T, axes
 
     def rank(self, point: np.ndarray) -> float:
-        """Share of the cloud that lies closer to its middle."""
-        return float((self.distances(self.mean.numpy()) < self.distances(point[None])[0]).mean())
+        """Share of the cloud that lies closer to its middle (Mahalanobis)."""
+        inverse = np.linalg.pinv(np.cov(self.mean.T))
+        offsets = np.vstack([point, self.mean]) - self.mean.mean(axis=0)
+        squares = np.einsum("ni,ij,nj->n", offsets, inverse, offsets)
+        return float((squares[1:] < squares[0]).mean())
+
+
+@torch.no_grad()
+def encoded(network: LatentNetwork, prepared: PreparedHistogram) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the latent coordinates of one histogram."""
+    mean, log_deviation = network.encoded(network.gathered([prepared]))
+    return mean[0].numpy(), log_deviation[0].exp().numpy()
 
 
 def physics_of(prior: Prior, parameters: np.ndarray) -> dict[str, np.ndarray]:

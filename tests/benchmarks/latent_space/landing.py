@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from benchmarks.latent_space.cloud import Cloud
+from benchmarks.latent_space.cloud import SEEN, Cloud, encoded
 from benchmarks.networks import materials
 from benchmarks.networks.cases import make_case
 
-from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.networks.latent import LatentNetwork
 
-SEEN, BLIND = "noisy-1000", "one-orientation"
+BLIND = "one-orientation"
+KINDS = (SEEN, BLIND)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +48,6 @@ def landings(
         mean, deviation = encoded(network, case.prepared)
         found.append(Landing(origin, kind, mean, deviation, cloud.rank(mean)))
     return found
-
-
-@torch.no_grad()
-def encoded(network: LatentNetwork, prepared: PreparedHistogram) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the latent coordinates of one histogram."""
-    mean, log_deviation = network.encoded(network.gathered([prepared]))
-    return mean[0].numpy(), log_deviation[0].exp().numpy()
 
 
 def other_origins(material: str) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ class Straight:
         (n_lines,) largest distance between decoded spectra of neighbouring points: half the sum
         of absolute differences of their shares, the mean over wave vectors.
     energies
-        (POINTS, n_q, n_modes) meV of the first line.
+        (POINTS, n_q, n_modes) meV of the line between the softest and the stiffest crystal.
     """
 
     jumps: np.ndarray
@@ -43,15 +43,17 @@ class Straight:
 
 @torch.no_grad()
 def straight_lines(network: LatentNetwork, cloud: Cloud, n: int) -> Straight:
-    """Lines between ``n`` random pairs of the cloud."""
+    """Lines between ``n`` pairs of the cloud, the softest and the stiffest and random ones."""
     random = np.random.default_rng(1)
-    ends = np.array([random.choice(len(cloud.mean), 2, replace=False) for _ in range(n)])
+    stiffness = cloud.physics["stiffness (log)"]
+    ends = [np.array([np.argmin(stiffness), np.argmax(stiffness)])]
+    ends += [random.choice(len(cloud.mean), 2, replace=False) for _ in range(n - 1)]
     energies_of = PhononEnergies(network.prior)
     along = torch.linspace(0, 1, POINTS)[:, None]
     matrices, directions = _some_q(network)
-    jumps, roughness, spectra, first = [], [], [], None
-    for begin, end in ends:
-        latent = (1 - along) * cloud.mean[begin] + along * cloud.mean[end]
+    jumps, roughness, spectra, lines = [], [], [], []
+    for begin, end in torch.from_numpy(cloud.mean[np.array(ends)]):
+        latent = (1 - along) * begin + along * end
         parameters = network.modes.parameters_of(network.coordinates_of(latent))
         energies = energies_of(parameters).numpy()
         steps = np.abs(np.diff(energies, axis=0)).max(axis=(1, 2))
@@ -59,9 +61,8 @@ def straight_lines(network: LatentNetwork, cloud: Cloud, n: int) -> Straight:
         roughness.append(steps.max() / steps.mean())
         shares = network.spectrum_of(latent, directions, matrices).exp()
         spectra.append(float(0.5 * shares.diff(dim=0).abs().sum(dim=-1).mean(dim=-1).max()))
-        first = energies if first is None else first
-    assert first is not None
-    return Straight(np.array(jumps), np.array(roughness), np.array(spectra), first)
+        lines.append(energies)
+    return Straight(np.array(jumps), np.array(roughness), np.array(spectra), lines[0])
 
 
 def _some_q(network: LatentNetwork) -> tuple[CellMatrices, torch.Tensor]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from benchmarks.latent_space.cloud import Cloud
 
+FOLDS = 5
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -15,38 +17,42 @@ class Reading:
     Attributes
     ----------
     r_squared
-        On the half of the cloud that the line was not fitted to.
-    direction
-        (latent size,) unit vector along which the quantity grows, in units of the cloud's spread.
-    alignment
-        Share of that direction in the first principal component of the cloud, squared.
+        Each part of the cloud read by a line fitted to the others.
+    component
+        Number of the principal component of the cloud that the quantity goes along with most,
+        the first is 1.
+    share
+        Squared correlation with that component alone.
     """
 
     r_squared: float
-    direction: np.ndarray
-    alignment: float
+    component: int
+    share: float
 
 
 def readings(cloud: Cloud) -> dict[str, Reading]:
     """By quantity."""
-    latent = cloud.mean.numpy().astype(float)
-    standard = (latent - latent.mean(axis=0)) / latent.std(axis=0)
-    first = np.linalg.svd(latent - latent.mean(axis=0), full_matrices=False)[2][0]
-    order = np.random.default_rng(0).permutation(len(latent))
-    train, test = np.array_split(order, 2)
+    points, _ = cloud.components
+    design = np.column_stack([points, np.ones(len(points))])
     found = {}
     for name, values in cloud.physics.items():
-        design = np.column_stack([standard, np.ones(len(standard))])
-        line, *_ = np.linalg.lstsq(design[train], values[train], rcond=None)
-        left = values[test] - design[test] @ line
-        r_squared = 1 - float((left**2).mean() / values[test].var())
-        slope = line[:-1] / latent.std(axis=0)
-        direction = slope / np.linalg.norm(slope)
-        found[name] = Reading(r_squared, direction, float((direction @ first) ** 2))
+        shares = [np.corrcoef(along, values)[0, 1] ** 2 for along in points.T]
+        best = int(np.argmax(shares))
+        found[name] = Reading(_cross_validated(design, values), best + 1, float(shares[best]))
     return found
 
 
 def principal_shares(cloud: Cloud) -> np.ndarray:
     """Shares of the variance along principal components, decreasing."""
-    singular = np.linalg.svd(cloud.mean.numpy() - cloud.mean.numpy().mean(axis=0))[1]
-    return singular**2 / (singular**2).sum()
+    points, _ = cloud.components
+    return (points**2).sum(axis=0) / (points**2).sum()
+
+
+def _cross_validated(design: np.ndarray, values: np.ndarray) -> float:
+    order = np.random.default_rng(0).permutation(len(values))
+    left = np.empty(len(values))
+    for test in np.array_split(order, FOLDS):
+        train = np.setdiff1d(order, test)
+        line, *_ = np.linalg.lstsq(design[train], values[train], rcond=None)
+        left[test] = values[test] - design[test] @ line
+    return 1 - float((left**2).mean() / values.var())
