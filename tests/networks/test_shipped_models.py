@@ -14,7 +14,9 @@ from fcinv_core.networks.library import SHIPPED, model_files
 from fcinv_core.networks.model import Model
 from fcinv_core.networks.validation import PhononEnergies
 
-EXPECTED = {"Ge-direct", "Si-direct", "MgO-direct", "Al-direct"}
+EXPECTED = {f"{name}-direct" for name in ("Ge", "Si", "MgO", "Al", "Cu")} | {
+    f"{name}-latent" for name in ("Ge", "MgO", "Al")
+}
 LARGEST = 10e6
 """Bytes."""
 

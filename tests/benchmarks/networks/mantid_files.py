@@ -70,11 +70,17 @@ def compared(name: str) -> Iterator[tuple[str, InversionResult, float]]:
         yield start, result, time.perf_counter() - begin
 
 
-def rms(force_constants: ForceConstants) -> float:
-    """Of phonon energies over the zone, from those of the truth, meV."""
-    truth = materials.truth("Si", "DFT", 0)
-    difference = force_constants.frequencies(ZONE) - truth.frequencies(ZONE)
+def rms(force_constants: ForceConstants, others: ForceConstants) -> float:
+    """Of phonon energies over the zone, from those of others, meV."""
+    difference = force_constants.frequencies(ZONE) - others.frequencies(ZONE)
     return float(np.sqrt((difference**2).mean()))
+
+
+def excess(result: InversionResult, other: InversionResult) -> float:
+    """Half a deviance by which a result fits worse than another of the same data."""
+    (fit,) = result.fits
+    bins = np.count_nonzero(fit.used)
+    return 0.5 * bins * (fit.deviance_per_dof - other.fits[0].deviance_per_dof)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -84,20 +90,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks/mantid-files.md"))
     options = parser.parse_args(arguments)
     lines = [
-        "| file | network alone / meV | from the network / meV | nearly true / meV "
-        "| stated / meV | deviance | verdict | seconds |",
-        "|---|--:|--:|--:|--:|--:|---|--:|",
+        "| file | bins | network alone / meV | from the network / meV | nearly true / meV "
+        "| stated / meV | apart / meV | fits worse by | verdicts | seconds |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|--:|",
     ]
+    truth = materials.truth("Si", "DFT", 0)
     for name in options.file or FILES:
         found = {start: (result, seconds) for start, result, seconds in compared(name)}
         alone, network, true = (
             found[start][0] for start in ("network alone", "network", "nearly true")
         )
         stated = np.sqrt(np.mean(network.dispersion.sigma_mev**2))
+        errors = [rms(each.force_constants, truth) for each in (alone, network, true)]
+        apart = rms(network.force_constants, true.force_constants)
         lines.append(
-            f"| {name} | {rms(alone.force_constants):.3g} | {rms(network.force_constants):.3g} "
-            f"| {rms(true.force_constants):.3g} | {stated:.2g} "
-            f"| {network.deviance_per_dof:.3f} / {true.deviance_per_dof:.3f} "
+            f"| {name} | {np.count_nonzero(network.fits[0].used)} "
+            f"| {errors[0]:.3g} | {errors[1]:.3g} | {errors[2]:.3g} "
+            f"| {stated:.2g} | {apart:.2g} | {excess(network, true):.1f} "
             f"| {network.verdict.trust} / {true.verdict.trust} "
             f"| {found['network'][1]:.0f} / {found['nearly true'][1]:.0f} |"
         )
