@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fcinv_core.networks.estimate import ForceConstantEstimate
     from fcinv_core.networks.model import Model
 
-CANDIDATES = 4
-"""The estimate and draws from its spread that are refined on a few rows."""
+CANDIDATES = 32
+"""The estimate and draws from its spread that a start is sought among."""
 
 MESH_LENGTH = 20.0
 """Å: of the mesh of wave vectors on which phonon energies are compared."""

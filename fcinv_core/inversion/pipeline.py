@@ -162,7 +162,7 @@ def invert(
     found = disagreement = position = None
     if refine:
         clock.start("Finding a start", 0.5)
-        candidates = () if network is None else network.candidates(lattice, seed)
+        candidates = iter(()) if network is None else network.candidates(lattice, seed)
         found = find_start(prepared, lattice, initial, candidates, clock.tick)
         centre, initial = found.centre, found.parameters
     clock.start("Refining", 0.9)

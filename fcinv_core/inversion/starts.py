@@ -20,8 +20,9 @@ from fcinv_core.inversion.quality import overall_deviance, qualities_of
 from fcinv_core.inversion.refinement import RELIABLE, Monitor, Point, Refinement
 from fcinv_core.inversion.stages import STAGES, Counts
 
-COARSE_ROWS = 150
-"""Q bins of each histogram that are enough to find the right valley."""
+COARSE_ROWS, COARSE_BINS = 150, 1000
+"""Q bins of each histogram, and bins of Q and energy, that are enough to find the right valley: a
+map at one energy needs more Q bins than spectra do."""
 
 COARSE_STEP = 2.0
 """Their sampling, in place of `STEP_OVER_WIDTH`."""
@@ -30,7 +31,8 @@ STIFFNESS_SCAN = (0.5, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.2)
 """Factors on the starting force constants. Universal force fields are too soft."""
 
 ATTEMPTS = 4
-"""Starts that are refined: those whose cumulative spectra fit best as they are."""
+"""Of a network's draws and of stiffnesses, those that are refined: whose cumulative spectra fit
+best as they are."""
 
 GOOD_START = 1.6
 """Deviance per degree of freedom on the coarse problem that ends the search."""
@@ -73,7 +75,7 @@ def find_start(
     prepared: Sequence[PreparedHistogram],
     lattice: Lattice,
     initial: np.ndarray,
-    candidates: Iterable[Guess],
+    candidates: Iterator[Guess],
     monitor: Monitor,
 ) -> Start:
     """The valley with the lowest deviance among those that were tried.
@@ -83,15 +85,20 @@ def find_start(
     initial
         (n_par,) eV/Å²: what stiffnesses are relative to.
     candidates
-        A network's, the likeliest first; ``initial`` is one of them. May be empty.
+        A network's: its estimate, which is ``initial``, and draws from its spread, which are
+        taken only if they are needed. May be empty.
     monitor
         Called at each iteration.
     """
     search = _Search(prepared, lattice, initial, monitor)
-    best = search.best_of(candidates, are_near=True)
+    estimate = next(candidates, None)
+    best = None if estimate is None else search.best_of([estimate], are_near=True)
+    if best is not None and best.deviance >= GOOD_START:
+        best = search.best_of(search.likeliest(candidates), are_near=True, best=best)
     if best is None or best.deviance >= GOOD_START:
-        stiffnesses = search.stiffnesses(initial, with_itself=best is None)
-        best = search.best_of(stiffnesses, are_near=False, best=best)
+        factors = [factor for factor in STIFFNESS_SCAN if estimate is None or factor != 1.0]
+        guesses = [(f"stiffness {factor:g}", lattice.scaled(initial, factor)) for factor in factors]
+        best = search.best_of(search.likeliest(guesses), are_near=False, best=best)
     assert best is not None
     return best
 
@@ -106,7 +113,14 @@ class _Search:
     ) -> None:
         self._lattice, self._monitor = lattice, monitor
         self._problems = [
-            HistogramProblem(item, lattice, initial, COARSE_STEP, COARSE_ROWS) for item in prepared
+            HistogramProblem(
+                item,
+                lattice,
+                initial,
+                COARSE_STEP,
+                max(COARSE_ROWS, COARSE_BINS // item.counts.shape[1]),
+            )
+            for item in prepared
         ]
 
     def best_of(
@@ -139,20 +153,15 @@ class _Search:
             return start
         return fitted(refinement.led(begin, STAGES, _LEADING_ITERATIONS))
 
-    def stiffnesses(self, initial: np.ndarray, with_itself: bool) -> Iterator[Guess]:
-        """The `ATTEMPTS` likeliest of `STIFFNESS_SCAN`, the likeliest first."""
-        factors = [factor for factor in STIFFNESS_SCAN if with_itself or factor != 1.0]
-        for factor in self._by_misfit(initial, factors)[:ATTEMPTS]:
-            yield f"stiffness {factor:g}", self._lattice.scaled(initial, factor)
-
-    def _by_misfit(self, initial: np.ndarray, factors: Sequence[float]) -> list[float]:
-        """With only scale and background adjusted."""
-        if not any(problem.prepared.has_spectra for problem in self._problems):
-            return sorted(factors, key=lambda factor: abs(np.log(factor)))
+    def likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
+        """The `ATTEMPTS` that fit best with only scale and background adjusted, in order."""
         refinement = Refinement(self._lattice, self._problems, None, self._monitor)
-        misfits = {}
-        for factor in factors:
-            guess = refinement.starting_point(self._lattice.scaled(initial, factor))
-            end = refinement.minimise(guess, STAGES[0], _ADJUSTING_ITERATIONS, guess)
-            misfits[factor] = end.equations.cost
-        return sorted(factors, key=lambda factor: misfits[factor])
+        has_spectra = any(problem.prepared.has_spectra for problem in self._problems)
+        stage = STAGES[0] if has_spectra else Counts()
+
+        def misfit(guess: Guess) -> float:
+            begin = refinement.starting_point(guess[1])
+            end = refinement.descended(begin, stage, _ADJUSTING_ITERATIONS, begin)
+            return end.equations.cost
+
+        return sorted(guesses, key=misfit)[:ATTEMPTS]
