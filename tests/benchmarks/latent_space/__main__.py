@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         image = options.page.parent / f"latent_{material}.png"
         picture(material, cloud, straight, landed, image)
         parts.append(section(material, cloud, straight, landed, image.name))
-    options.page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        options.page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def section(

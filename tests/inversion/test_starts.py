@@ -1,0 +1,75 @@
+"""Which starts are tried, in which order, and when the search ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fcinv_core.inversion.preparation import PreparedHistogram
+from fcinv_core.inversion.starts import (
+    ATTEMPTS,
+    COARSE_BINS,
+    COARSE_ROWS,
+    GOOD_START,
+    STIFFNESS_SCAN,
+    _Search,
+    find_start,
+)
+
+
+def silent(_):
+    """Tells nobody."""
+
+
+@pytest.fixture
+def guesses(lattice, true_parameters):
+    def make(*factors):
+        return [(f"{factor:g}", lattice.scaled(true_parameters, factor)) for factor in factors]
+
+    return make
+
+
+def test_the_likeliest_are_those_that_fit_as_they_are(
+    prepared, lattice, true_parameters, guesses, monkeypatch
+):
+    monkeypatch.setattr("fcinv_core.inversion.starts.COARSE_STEP", 4.0)
+    search = _Search([prepared], lattice, true_parameters, silent)
+    found = search.likeliest(guesses(0.4, 1.3, 0.98, 2.5, 0.75, 3.0))
+    assert len(found) == ATTEMPTS
+    assert [origin for origin, _ in found][:2] == ["0.98", "0.75"]
+
+
+def test_a_good_estimate_ends_the_search(prepared, lattice, guesses):
+    """Draws are not even made."""
+
+    def candidates():
+        yield guesses(0.98)[0]
+        raise AssertionError("a draw was asked for")
+
+    (_, initial), *_ = guesses(0.98)
+    start = find_start([prepared], lattice, initial, candidates(), silent)
+    assert start.origin == "0.98" and start.deviance < GOOD_START
+
+
+def test_draws_come_before_stiffnesses(prepared, lattice, guesses):
+    far, *draws = guesses(0.35, 0.3, 1.02, 0.25)
+    start = find_start([prepared], lattice, far[1], iter([far, *draws]), silent)
+    assert start.origin == "1.02" and start.deviance < GOOD_START
+
+
+def test_without_a_network_stiffnesses_are_tried(prepared, lattice, guesses):
+    ((_, soft),) = guesses(1 / 2.1)
+    start = find_start([prepared], lattice, soft, iter(()), silent)
+    tried = {f"stiffness {factor:g}": factor for factor in STIFFNESS_SCAN}
+    assert tried[start.origin] == pytest.approx(2.1, rel=0.3)
+    assert start.deviance < GOOD_START
+
+
+def test_maps_are_judged_on_more_wave_vectors(load, truth, lattice, true_parameters, prepared):
+    data = PreparedHistogram.from_histogram(
+        load("HK0_map_30meV_clean"), truth.crystal, energy_fwhm=2.4
+    )
+    search = _Search([data, prepared], lattice, true_parameters, silent)
+    of_map, of_slice = (len(problem.bins) for problem in search._problems)
+    assert of_map == COARSE_BINS < np.count_nonzero(data.used.any(axis=1))
+    assert of_slice <= COARSE_ROWS
