@@ -35,22 +35,18 @@ def share(hits: float, n: int) -> str:
 
 def page(records: Sequence[Record], command: str) -> str:
     """All tables, in Markdown."""
-    cells = _cells(records)
     tried = [record for record in records if "limits" in record]
-    return "\n\n".join(
-        [
-            f"Written by `{command}` from {len(records)} records.",
-            "**Estimates alone**",
-            _table(_ESTIMATE, [(*key, *_estimate(cell)) for key, cell in cells]),
-            "**After refinement**",
-            _table(_REFINED, [(*key, *_refined(cell)) for key, cell in _cells(tried)]),
-            "**What the measurements can tell**",
-            _table(
-                _LIMITS,
-                [(*key, *_limits(cell)) for key, cell in _cells(tried, by_estimator=False)],
-            ),
-        ]
-    )
+    tables = [
+        ("Estimates alone", _ESTIMATE, _estimate, _cells(records)),
+        ("After refinement", _REFINED, _refined, _cells(tried)),
+        ("What the measurements can tell", _LIMITS, _limits, _cells(tried, by_estimator=False)),
+    ]
+    parts = [f"Written by `{command}` from {len(records)} records."]
+    for title, heading, summary, cells in tables:
+        if cells:
+            rows = [(*key, *summary(cell)) for key, cell in cells]
+            parts += [f"**{title}**", _table(heading, rows)]
+    return "\n\n".join(parts)
 
 
 _CELL = ("crystal", "truths", "data", "estimator", "cases")
