@@ -217,6 +217,8 @@ def test_valley_of_the_truth(cases, prior):
     end = valley.lattice.force_constants(valley.end.point.parameters)
     arrival = valley.judge(end)
     assert arrival.is_right and arrival.distance < 1e-9
+    misfit = valley._misfit(valley.lattice.parameters_of(end)) - valley._least_misfit
+    assert abs(misfit) < 1e-3
     assert not valley.judge(end.scaled(0.3)).is_right
     # The Cramér-Rao width is the error that repeated counting gives rise to, so that it grows
     # with the prior and vanishes with it.
