@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fcinv_core.networks.estimate import ForceConstantEstimate
     from fcinv_core.networks.model import Model
 
-CANDIDATES = 32
-"""The estimate and draws from its spread that a start is sought among."""
+DRAWS = 31
+"""From the spread of an estimate, that a start is sought among."""
 
 MESH_LENGTH = 20.0
 """Å: of the mesh of wave vectors on which phonon energies are compared."""
@@ -65,11 +65,21 @@ class NetworkStart:
         return cls(model, estimate, carried_to(estimate.force_constants, crystal))
 
     def candidates(self, lattice: Lattice, seed: int) -> Iterator[Guess]:
-        """The estimate, then stable draws from its spread."""
+        """The estimate, what else the network thinks possible, then draws from its spread."""
         crystal = lattice.basis.crystal
-        for number, drawn in enumerate(self.estimate.candidates(CANDIDATES, seed)):
-            origin = f"draw {number} from the network's spread" if number else "network"
-            yield origin, lattice.parameters_of(carried_to(drawn, crystal))
+        yield "network", lattice.parameters_of(self.force_constants)
+        for origin, found in (
+            ("other estimate {} of the network", self.estimate.alternatives),
+            ("draw {} from the network's spread", self.estimate.draws(DRAWS, seed)),
+        ):
+            for number, guess in enumerate(found, 1):
+                yield origin.format(number), lattice.parameters_of(carried_to(guess, crystal))
+
+    def force_field(self, lattice: Lattice) -> Guess:
+        """Middle of the prior that the network was trained on."""
+        prior = self.model.prior
+        centre = carried_to(prior.force_constants(prior.centre), lattice.basis.crystal)
+        return "the force field", lattice.parameters_of(centre)
 
     def covariance(self, lattice: Lattice) -> np.ndarray:
         """(n_par, n_par) in eV²/Å⁴ of the estimate in the basis of a lattice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from fcinv_core.inversion.dispersion import dispersion
 from fcinv_core.inversion.from_model import NetworkStart
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.notes import FORCE_FIELD, GIVEN, NETWORK, notes
+from fcinv_core.inversion.nuisances import Q_SPREAD, RESOLUTION, SCALE, estimates
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
 from fcinv_core.inversion.problem import HistogramProblem
@@ -27,13 +28,12 @@ from fcinv_core.inversion.quality import (
     qualities_of,
 )
 from fcinv_core.inversion.refinement import Evaluation, Refinement
-from fcinv_core.inversion.result import Estimate, HistogramFit, InversionResult
+from fcinv_core.inversion.result import HistogramFit, InversionResult
 from fcinv_core.inversion.stages import Counts
-from fcinv_core.inversion.starts import find_start
+from fcinv_core.inversion.starts import Guess, find_start
 from fcinv_core.inversion.uncertainty import Uncertainty
 from fcinv_core.inversion.verdict import judge
-from fcinv_core.scattering.forward import ForwardModel
-from fcinv_core.scattering.sampling import STEP_OVER_WIDTH
+from fcinv_core.scattering.forward import TOLERANCE, ForwardModel
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstants
@@ -162,12 +162,16 @@ def invert(
     found = disagreement = position = None
     if refine:
         clock.start("Finding a start", 0.5)
-        candidates = iter(()) if network is None else network.candidates(lattice, seed)
-        found = find_start(prepared, lattice, initial, candidates, clock.tick)
+        candidates: Iterator[Guess] = iter(())
+        shapes = [(f"the {origin}", initial)]
+        if network is not None:
+            candidates = network.candidates(lattice, seed)
+            shapes.append(network.force_field(lattice))
+        found = find_start(prepared, lattice, initial, candidates, shapes, clock.tick)
         centre, initial = found.centre, found.parameters
     clock.start("Refining", 0.9)
     prior = ForceConstantPrior.around(lattice, centre, FINAL)
-    problems = [HistogramProblem(item, lattice, initial, STEP_OVER_WIDTH) for item in prepared]
+    problems = [HistogramProblem(item, lattice, initial) for item in prepared]
     best = _refine_on_counts(lattice, problems, initial, prior, refine, clock)
     clock.start("Uncertainty", 0.95)
     parameters = best.point.parameters
@@ -186,15 +190,17 @@ def invert(
         position = model.prior.where(force_constants)
     names = [str(source) for source in sources] or [h.source for h in histograms]
     fits = tuple(
-        _fit(prepared[i], problems[i], qualities[i], force_constants, best, uncertainty, i, name)
-        for i, name in enumerate(names)
+        _fit(item, problem, quality, lattice, force_constants, best, uncertainty, number, name)
+        for number, (item, problem, quality, name) in enumerate(
+            zip(prepared, problems, qualities, names, strict=True)
+        )
     )
     verdict = judge(
         prepared,
         qualities,
         uncertainty,
         bands,
-        np.exp(best.point.nuisances[:, 3]),
+        np.exp(best.point.nuisances[:, RESOLUTION]),
         notes(histograms, origin, refine, disagreement, position),
     )
     start_bands = dispersion(
@@ -275,13 +281,14 @@ def _refine_on_counts(
     scatter = [quality.scatter for quality in qualities_of(problems, result)]
     for problem, factor in zip(problems, scatter, strict=True):
         problem.weigh(problem.believed, factor)
-    return refinement.settled(result.trial, result.slopes, Counts(), _LAST_ITERATIONS)
+    return refinement.settled(result.trial, result.vicinities, Counts(), _LAST_ITERATIONS)
 
 
 def _fit(
     prepared: PreparedHistogram,
     problem: HistogramProblem,
     quality: FitQuality,
+    lattice: Lattice,
     force_constants: ForceConstants,
     best: Evaluation,
     uncertainty: Uncertainty,
@@ -291,33 +298,25 @@ def _fit(
     """Nuisances in the units of the data, and the simulated copy."""
     histogram = prepared.histogram
     values, sigmas = best.point.nuisances[number], uncertainty.nuisance_sigma[number]
-    scale, width = np.exp(values[0]), np.exp(values[3])
-    per_mev = problem.typical_signal / (problem.half_range or 1.0)
-    nuisance = {
-        "scale": Estimate(scale, scale * sigmas[0], "signal per mbarn/meV and primitive cell"),
-        "background": Estimate(
-            values[1] * problem.typical_signal, sigmas[1] * problem.typical_signal, "signal"
-        ),
-        "background_slope": Estimate(values[2] * per_mev, sigmas[2] * per_mev, "signal/meV"),
-        "resolution_scale": Estimate(width, width * sigmas[3]),
-        "q_spread_scale": Estimate(1 + values[4], sigmas[4]),
-    }
+    scale, width = float(np.exp(values[SCALE])), float(np.exp(values[RESOLUTION]))
     model = ForwardModel(
         force_constants.crystal,
         histogram,
         prepared.temperature,
         prepared.resolution,
-        q_spread_scale=float(1 + values[4]),
+        q_spread_scale=float(1 + values[Q_SPREAD]),
+        tolerance=max(TOLERANCE, problem.sampling_error),
     )
-    signal = histogram.spectra(model(force_constants, resolution_scale=width))
-    signal = histogram.from_spectra(scale * signal + problem.background(values))
+    signal = scale * histogram.spectra(model(force_constants, resolution_scale=width))
+    state = lattice.state(best.point.parameters)
+    signal = histogram.from_spectra(signal + problem.smooth(state, prepared.centres, values))
     no_variance = np.where(np.isnan(signal), np.nan, 0.0)
     return HistogramFit(
         measured=histogram,
         simulated=histogram.with_values(signal, no_variance),
         used=histogram.from_spectra(prepared.used),
         residual=histogram.from_spectra(quality.residuals),
-        nuisance=nuisance,
+        nuisance=estimates(values, sigmas, problem.typical_signal, prepared),
         deviance_per_dof=quality.deviance_per_dof,
         pearson_per_dof=quality.pearson_per_dof,
         temperature=prepared.temperature,

@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fcinv_core.inversion.multiphonon import Multiphonon
+from fcinv_core.inversion.nuisances import (
+    MULTIPHONON,
+    NUISANCES,
+    Q_SPREAD,
+    RESOLUTION,
+    SCALE,
+    Background,
+)
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.scattering.bins import BinSampling
 from fcinv_core.scattering.jacobian import spectra_with_jacobian
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.plan import SpectraPlan
-from fcinv_core.scattering.sampling import converged_counts, sample_counts
+from fcinv_core.scattering.sampling import COARSEST_STEP, converged_counts, sample_counts
 from fcinv_core.scattering.spectra import spectra
 
 if TYPE_CHECKING:
     from fcinv_core.inversion.lattice import Lattice, LatticeState
     from fcinv_core.scattering.polar import PolarPart
-
-NUISANCES = ("scale", "background", "background_slope", "resolution_scale", "q_spread_scale")
-"""Fitted along for each histogram. Scale and resolution scale are fitted as logarithms, the
-spread of Q as its difference from 1: events do not fill the volume of a bin evenly."""
 
 SAMPLING_OVER_COUNTING = 0.3
 """Largest error of the sampling of bins, over the standard deviation of the counts."""
@@ -32,7 +37,7 @@ _PROBES = 24
 SPREAD_STEP = 0.06
 """Relative narrowing of the bins from which the effect of the spread of Q is taken."""
 
-ROUGH_SLOPES, FINE_SLOPES = 64, 512
+ROUGH_SAMPLES, FINE_SAMPLES = 64, 512
 """Samples in a bin that derivatives by force constants are averaged over at most; values take as
 many as they need. Derivatives cost up to thirty times as much. With rough ones steps are a tenth
 off; with fine ones, which have the last word, error bars are by about 2 %."""
@@ -43,24 +48,33 @@ constants are fixed."""
 
 
 @dataclass(frozen=True)
-class Spectra:
-    """S(Q,E) in mbarn/meV on rows, without scale and background.
+class Vicinity:
+    """What varies little from one set of force constants to the next, and costs much, on rows.
+
+    All without scale.
 
     Attributes
     ----------
-    values
-        (n_rows, n_energy).
-    by_spread
+    parameters
+        (n_rows, n_energy, n_free) derivatives of the spectra by force constants; n_free is 0
+        where these are fixed.
+    resolution
+        (n_rows, n_energy) derivative by the logarithm of the resolution scale.
+    q_spread
         (n_rows, n_energy) derivative by the relative spread of Q; 0 where it is not fitted.
+    multiphonon
+        (n_rows, n_energy) scattering by two and more phonons, mbarn/meV.
     """
 
-    values: np.ndarray
-    by_spread: np.ndarray
+    parameters: np.ndarray
+    resolution: np.ndarray
+    q_spread: np.ndarray
+    multiphonon: np.ndarray
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_free + 5).
+    """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_free + 8).
 
     The last columns belong to `NUISANCES`, those before to the force constants: n_free is n_par,
     or 0 where force constants are fixed.
@@ -68,22 +82,6 @@ class Expectation:
 
     signal: np.ndarray
     jacobian: np.ndarray
-
-
-@dataclass(frozen=True)
-class Slopes:
-    """Derivatives of spectra on rows, without scale.
-
-    Attributes
-    ----------
-    parameters
-        (n_rows, n_energy, n_par).
-    resolution
-        (n_rows, n_energy) by the logarithm of the resolution scale.
-    """
-
-    parameters: np.ndarray
-    resolution: np.ndarray
 
 
 class HistogramProblem:
@@ -99,13 +97,12 @@ class HistogramProblem:
     lattice
         Basis and mesh.
     reference
-        (n_par,) parameters whose bands decide how finely bins are sampled.
-    step_over_width
-        See `sample_counts`; finer if that errs by more than the counts do.
+        (n_par,) parameters whose bands decide how finely bins are sampled: sampling errs by
+        less than the counts do.
     largest_rows
         Use at most about this many rows, those with the most counts; all when left out. A
-        part of the rows leads to the right valley, where the spread of Q does not matter yet:
-        it is kept at that of the bins.
+        part of the rows leads to the right valley, where few samples are enough
+        (`ROUGH_SAMPLES`) and the spread of Q does not matter yet: it is kept at that of the bins.
     """
 
     def __init__(
@@ -113,7 +110,6 @@ class HistogramProblem:
         prepared: PreparedHistogram,
         lattice: Lattice,
         reference: np.ndarray,
-        step_over_width: float,
         largest_rows: int | None = None,
     ) -> None:
         self.prepared = prepared
@@ -122,31 +118,32 @@ class HistogramProblem:
             prepared.bin_vectors,
             prepared.edges,
             prepared.resolution,
-            step_over_width,
+            COARSEST_STEP,
         )
         self.bins = _informative_bins(prepared, largest_rows)
         self._lattice = lattice
         self._plan = self._plan_of(self.bins, prepared.bin_vectors, numbers)
+        self.sampling_error = 0.0
         self._narrow: SpectraPlan | None = None
+        finer = self._fine_enough(numbers, reference)
+        if largest_rows is not None:
+            finer = _at_most(finer, ROUGH_SAMPLES)
+        if finer != numbers:
+            self._plan = self._plan_of(self.bins, prepared.bin_vectors, finer)
         if largest_rows is None:
-            finer = self._fine_enough(numbers, reference)
-            if finer != numbers:
-                self._plan = self._plan_of(self.bins, prepared.bin_vectors, finer)
             narrow_vectors = (1 - SPREAD_STEP) * prepared.bin_vectors
             self._narrow = self._plan_of(self.bins, narrow_vectors, finer)
-            numbers = finer
+        numbers = finer
         self._numbers = numbers
         self._slope_plans = {numbers: self._plan}
         self.row = self._plan.row
         self.n_rows = self._plan.n_rows
         self._first_bin = np.unique(self.row, return_index=True)[1]
         self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), 1.0)
-        energies = prepared.energies
-        middle, half = 0.5 * (energies[0] + energies[-1]), 0.5 * (energies[-1] - energies[0])
-        self.relative_energy = (energies - middle) / (half if half > 0 else 1.0)
-        self.half_range = half
         total = self.exposure.sum()
         self.typical_signal = float(self.counts.sum() / total) if total > 0 else 1.0
+        self._background = Background.of(prepared, self.typical_signal)
+        self._multiphonon = Multiphonon(prepared, lattice)
 
     def weigh(self, believed: np.ndarray, scatter: float) -> None:
         """Fold counts and exposures onto rows.
@@ -186,8 +183,8 @@ class HistogramProblem:
             plan = self._plan_of(self.bins[chosen], prepared.bin_vectors, numbers)
             return self._spectra_on(plan, state, 1.0)[plan.row]
 
-        tolerance = SAMPLING_OVER_COUNTING / np.sqrt(max(peak.max(), 1.0))
-        return converged_counts(probe, counts, float(tolerance))
+        self.sampling_error = SAMPLING_OVER_COUNTING / float(np.sqrt(max(peak.max(), 1.0)))
+        return converged_counts(probe, counts, self.sampling_error)
 
     def _plan_of(
         self, bins: np.ndarray, bin_vectors: np.ndarray, counts: tuple[int, int, int]
@@ -225,24 +222,48 @@ class HistogramProblem:
         dipoles = self._dipoles(plan)
         return spectra(plan, state.real_space, tensors, resolution_scale, dipoles)[0].numpy()
 
-    def spectra(self, state: LatticeState, nuisance: np.ndarray) -> Spectra:
-        """The same with what the spread of Q does to it, see `expectation` for nuisances."""
-        resolution_scale = float(np.exp(nuisance[3]))
-        values = self.values(state, resolution_scale)
-        if self._narrow is None:
-            return Spectra(values, np.zeros_like(values))
-        narrow = self._spectra_on(self._narrow, state, resolution_scale)
-        # Equivalent bins stay so when they shrink, but rows are in another order.
-        by_spread = (values - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
-        return Spectra(values, by_spread)
+    def vicinity(
+        self,
+        state: LatticeState,
+        nuisance: np.ndarray,
+        values: np.ndarray,
+        most_samples: int | None,
+    ) -> Vicinity:
+        """Around a point.
 
-    def signal(self, plain: Spectra, nuisance: np.ndarray) -> np.ndarray:
-        """Expected signal on rows alone, see `expectation`."""
-        spread = nuisance[4] * plain.by_spread
-        return np.exp(nuisance[0]) * (plain.values + spread) + self.background(nuisance)
+        Parameters
+        ----------
+        nuisance
+            (8,) see `NUISANCES`.
+        values
+            What `values` gives there.
+        most_samples
+            That derivatives by force constants are averaged over in a bin; None where these are
+            fixed.
+        """
+        resolution_scale = float(np.exp(nuisance[RESOLUTION]))
+        if most_samples is None:
+            wider = self.values(state, float(np.exp(nuisance[RESOLUTION] + WIDTH_STEP)))
+            by_parameters = np.empty((*values.shape, 0))
+            by_resolution = (wider - values) / WIDTH_STEP
+        else:
+            by_parameters, by_resolution = self._slopes(state, resolution_scale, most_samples)
+        by_spread = np.zeros_like(values)
+        if self._narrow is not None:
+            narrow = self._spectra_on(self._narrow, state, resolution_scale)
+            # Equivalent bins stay so when they shrink, but rows are in another order.
+            by_spread = (values - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
+        multiphonon = self.multiphonon(state, resolution_scale)
+        return Vicinity(by_parameters, by_resolution, by_spread, multiphonon)
 
-    def slopes(self, state: LatticeState, nuisance: np.ndarray, most_samples: int) -> Slopes:
-        """Derivatives of spectra, see `expectation`, averaged over so many samples at most."""
+    def multiphonon(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
+        """(n_rows, n_energy) scattering by two and more phonons, mbarn/meV."""
+        centres = self.prepared.centres[self.bins[self._first_bin]]
+        return self._multiphonon.spectra(state, centres, resolution_scale)
+
+    def _slopes(
+        self, state: LatticeState, resolution_scale: float, most_samples: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         plan = self._slope_plan(most_samples)
         result = spectra_with_jacobian(
             plan,
@@ -250,57 +271,68 @@ class HistogramProblem:
             self._lattice.directions,
             state.tensors(self.prepared.temperature),
             state.slopes(self.prepared.temperature),
-            float(np.exp(nuisance[3])),
+            resolution_scale,
             self._dipoles(plan),
         )
-        # Equivalent bins stay so, but rows are in another order.
         rows = plan.row[self._first_bin]
-        return Slopes(result.parameters.numpy()[rows], result.resolution.numpy()[rows])
+        return result.parameters.numpy()[rows], result.resolution.numpy()[rows]
 
-    def slopes_of_resolution(self, state: LatticeState, nuisance: np.ndarray) -> Slopes:
-        """Those where force constants are fixed: by none of them."""
-        value = self.values(state, float(np.exp(nuisance[3])))
-        wider = self.values(state, float(np.exp(nuisance[3] + WIDTH_STEP)))
-        return Slopes(np.empty((*value.shape, 0)), (wider - value) / WIDTH_STEP)
+    def signal(self, values: np.ndarray, nuisance: np.ndarray, vicinity: Vicinity) -> np.ndarray:
+        """Expected signal on rows alone, see `expectation`."""
+        return self._phonons(values, nuisance, vicinity) + self._background.values(nuisance)
 
-    def expectation(self, plain: Spectra, nuisance: np.ndarray, slopes: Slopes) -> Expectation:
+    def _phonons(self, values: np.ndarray, nuisance: np.ndarray, vicinity: Vicinity) -> np.ndarray:
+        spread = nuisance[Q_SPREAD] * vicinity.q_spread
+        several = (1 + nuisance[MULTIPHONON]) * vicinity.multiphonon
+        return np.exp(nuisance[SCALE]) * (values + spread + several)
+
+    def expectation(
+        self, values: np.ndarray, nuisance: np.ndarray, vicinity: Vicinity
+    ) -> Expectation:
         """Expected signal and its derivatives: nuisances applied to spectra and their slopes.
 
         Parameters
         ----------
-        plain
-            What `spectra` gives.
+        values
+            What `values` gives.
         nuisance
-            (5,): log scale, background and slope in units of ``typical_signal`` (the slope over
-            half the energy range), log resolution scale, relative change of the spread of Q.
-        slopes
-            Derivatives of the spectra, here or nearby.
+            (8,) see `NUISANCES`.
+        vicinity
+            Here or nearby.
         """
-        scale = np.exp(nuisance[0])
-        signal = self.signal(plain, nuisance)
-        n_free = slopes.parameters.shape[-1]
-        jacobian = np.empty((*signal.shape, n_free + len(NUISANCES)))
-        np.multiply(slopes.parameters, scale, out=jacobian[..., :n_free])
-        jacobian[..., n_free] = signal - self.background(nuisance)
-        jacobian[..., n_free + 1] = self.typical_signal
-        jacobian[..., n_free + 2] = self.typical_signal * self.relative_energy
-        jacobian[..., n_free + 3] = scale * slopes.resolution
-        jacobian[..., n_free + 4] = scale * plain.by_spread
-        return Expectation(signal, jacobian)
+        scale = np.exp(nuisance[SCALE])
+        phonons = self._phonons(values, nuisance, vicinity)
+        n_free = vicinity.parameters.shape[-1]
+        jacobian = np.empty((*values.shape, n_free + len(NUISANCES)))
+        np.multiply(vicinity.parameters, scale, out=jacobian[..., :n_free])
+        columns = jacobian[..., n_free:]
+        self._background.fill_slopes(columns, nuisance)
+        columns[..., SCALE] = phonons
+        columns[..., RESOLUTION] = scale * vicinity.resolution
+        columns[..., Q_SPREAD] = scale * vicinity.q_spread
+        columns[..., MULTIPHONON] = scale * vicinity.multiphonon
+        return Expectation(phonons + self._background.values(nuisance), jacobian)
 
     def _slope_plan(self, most_samples: int) -> SpectraPlan:
         """That of the values with fewer samples, if those are more than ``most_samples``."""
-        numbers = np.array(self._numbers)
-        while numbers.prod() > most_samples:
-            numbers[np.argmax(numbers)] -= 1
-        key = (int(numbers[0]), int(numbers[1]), int(numbers[2]))
+        key = _at_most(self._numbers, most_samples)
         if key not in self._slope_plans:
             self._slope_plans[key] = self._plan_of(self.bins, self.prepared.bin_vectors, key)
         return self._slope_plans[key]
 
-    def background(self, nuisance: np.ndarray) -> np.ndarray:
-        """(n_energy,) in signal units."""
-        return self.typical_signal * (nuisance[1] + nuisance[2] * self.relative_energy)
+    def smooth(self, state: LatticeState, centres: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
+        """(n, n_energy) signal of several phonons and background at any Q bins (n, 3)."""
+        several = self._multiphonon.spectra(state, centres, float(np.exp(nuisance[RESOLUTION])))
+        scale = np.exp(nuisance[SCALE]) * (1 + nuisance[MULTIPHONON])
+        return scale * several + self._background.values(nuisance)
+
+
+def _at_most(counts: tuple[int, int, int], most_samples: int) -> tuple[int, int, int]:
+    """Numbers of samples along the edges of a bin whose product is no larger."""
+    numbers = np.array(counts)
+    while numbers.prod() > most_samples:
+        numbers[np.argmax(numbers)] -= 1
+    return int(numbers[0]), int(numbers[1]), int(numbers[2])
 
 
 def _informative_bins(prepared: PreparedHistogram, largest_rows: int | None) -> np.ndarray:

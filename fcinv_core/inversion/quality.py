@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fcinv_core.inversion.problem import NUISANCES, Expectation, HistogramProblem
+from fcinv_core.inversion.nuisances import NUISANCES
+from fcinv_core.inversion.problem import Expectation, HistogramProblem
 from fcinv_core.inversion.stages import poisson_deviance, positive_signal
 
 if TYPE_CHECKING:

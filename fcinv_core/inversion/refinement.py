@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from fcinv_core.inversion.lattice import Lattice
+from fcinv_core.inversion.nuisances import BACKGROUND, DECAY, NUISANCES, RESOLUTION, SCALE, pull
 from fcinv_core.inversion.prior import ForceConstantPrior
 from fcinv_core.inversion.problem import (
-    FINE_SLOPES,
-    NUISANCES,
-    ROUGH_SLOPES,
+    FINE_SAMPLES,
+    ROUGH_SAMPLES,
     Expectation,
     HistogramProblem,
-    Slopes,
-    Spectra,
+    Vicinity,
 )
 from fcinv_core.inversion.stages import NormalEquations, Stage
-
-NUISANCE_SIGMA = np.array([np.inf, np.inf, 1.0, 0.2, 0.05])
-"""Prior widths of `NUISANCES`: scale and background free, the slope no larger than the signal,
-the resolution known to 20 %, the spread of Q inside bins to 5 %."""
-
-LEADING_SIGMA = np.array([0.5, 0.3, 0.2, 0.1, 0.05])
-"""The same around the first guess while the stages lead the way: else a model whose lines are
-nowhere near those measured makes peace by becoming all background."""
 
 CONVERGED = 0.02
 """A step that would lower the cost (half a deviance) by less than this is not worth taking."""
@@ -44,7 +35,8 @@ by what they promise, to this relative difference; they cost far more than the s
 Monitor = Callable[[str], None]
 """Told the name of the stage at every iteration; may raise to cancel."""
 
-AllSlopes = tuple[Slopes | None, ...]
+Values = tuple[np.ndarray | None, ...]
+Vicinities = tuple[Vicinity | None, ...]
 """Of all histograms, None for those that do not take part."""
 
 
@@ -57,14 +49,14 @@ class Point:
     parameters
         (n_par,) eV/Å².
     nuisances
-        (n_histograms, 5), see `HistogramProblem.expectation`.
+        (n_histograms, 8), see `NUISANCES`.
     """
 
     parameters: np.ndarray
     nuisances: np.ndarray
 
     def moved(self, step: np.ndarray) -> Point:
-        """The point after ``step`` (n_par + 5 n_histograms,)."""
+        """The point after ``step`` (n_par + 8 n_histograms,)."""
         n_par = len(self.parameters)
         return Point(
             self.parameters + step[:n_par],
@@ -74,11 +66,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Trial:
-    """The cost at a point, with the spectra of the histograms that took part (None for others)."""
+    """The cost at a point, with the spectra of all histograms."""
 
     point: Point
     cost: float
-    spectra: tuple[Spectra | None, ...]
+    values: Values
 
 
 @dataclass(frozen=True)
@@ -91,7 +83,7 @@ class Evaluation:
     trial: Trial
     equations: NormalEquations
     expectations: tuple[Expectation, ...]
-    slopes: AllSlopes
+    vicinities: Vicinities
 
     @property
     def point(self) -> Point:
@@ -135,67 +127,88 @@ class Refinement:
             if known is not None and problem.prepared.has_spectra:
                 nuisances[number] = known.nuisances[number]
             else:
-                simulated = problem.values(state, 1.0)
-                nuisances[number, :2] = _scale_and_background(problem, simulated)
+                # Several phonons too: of soft crystals nothing else may be left.
+                simulated = problem.values(state, 1.0) + problem.multiphonon(state, 1.0)
+                nuisances[number, [SCALE, BACKGROUND]] = _scale_and_background(problem, simulated)
         return Point(parameters, nuisances)
 
-    def trial(self, point: Point, stage: Stage, guess: Point | None = None) -> Trial:
-        """The cost at a point; nuisances are held near those of ``guess`` if given."""
+    def evaluate(self, point: Point, stage: Stage, guess: Point | None = None) -> Evaluation:
+        """Normal equations at a point, with fine derivatives of the spectra.
+
+        Nuisances are held near those of ``guess`` if given.
+        """
+        values = self._values(point, stage)
+        return self._evaluated(
+            point, values, self._around(point, values, FINE_SAMPLES), stage, guess
+        )
+
+    def _values(self, point: Point, stage: Stage) -> Values:
         state = self.lattice.state(point.parameters)
-        spectra = tuple(
-            problem.spectra(state, nuisance) if _takes_part(problem, stage) else None
+        return tuple(
+            problem.values(state, float(np.exp(nuisance[RESOLUTION])))
+            if _takes_part(problem, stage)
+            else None
             for problem, nuisance in zip(self.problems, point.nuisances, strict=True)
         )
-        return Trial(point, self._cost(point, spectra, stage, guess), spectra)
+
+    def _around(self, point: Point, values: Values, most_samples: int) -> Vicinities:
+        state = self.lattice.state(point.parameters)
+        most = None if self.prior is None else most_samples
+        return tuple(
+            None if own is None else problem.vicinity(state, nuisance, own, most)
+            for problem, nuisance, own in zip(self.problems, point.nuisances, values, strict=True)
+        )
 
     def _cost(
         self,
         point: Point,
-        spectra: Sequence[Spectra | None],
+        values: Values,
+        vicinities: Vicinities,
         stage: Stage,
         guess: Point | None,
     ) -> float:
         cost = 0.0 if self.prior is None else self.prior.penalty(point.parameters)[0]
-        for number, (problem, plain) in enumerate(zip(self.problems, spectra, strict=True)):
-            if plain is None:
+        for number, (problem, own, vicinity) in enumerate(
+            zip(self.problems, values, vicinities, strict=True)
+        ):
+            if own is None or vicinity is None:
                 continue
             nuisance = point.nuisances[number]
-            signal = problem.signal(plain, nuisance)
+            signal = problem.signal(own, nuisance, vicinity)
             expected = Expectation(signal, np.empty((*signal.shape, 0)))
             cost += stage.compare(problem, expected).cost
-            cost += _pull(nuisance, guess, number)[0]
+            cost += pull(nuisance, _nuisance_of(guess, number))[0]
         return cost
 
-    def evaluate(self, point: Point, stage: Stage, guess: Point | None = None) -> Evaluation:
-        """Normal equations at a point, with fine derivatives of the spectra."""
-        trial = self.trial(point, stage, guess)
-        return self._evaluated(trial, stage, guess, self.slopes(point, stage, FINE_SLOPES))
-
     def _evaluated(
-        self, trial: Trial, stage: Stage, guess: Point | None, slopes: AllSlopes
+        self,
+        point: Point,
+        values: Values,
+        vicinities: Vicinities,
+        stage: Stage,
+        guess: Point | None,
     ) -> Evaluation:
-        point = trial.point
         fixed = self.prior is None
         n_par, n_nuisance = len(point.parameters), len(NUISANCES)
         size = n_par + point.nuisances.size
         gradient, curvature = np.zeros(size), np.zeros((size, size))
         expectations = []
-        for number, (problem, plain, own_slopes) in enumerate(
-            zip(self.problems, trial.spectra, slopes, strict=True)
+        for number, (problem, plain, vicinity) in enumerate(
+            zip(self.problems, values, vicinities, strict=True)
         ):
             nuisance = point.nuisances[number]
             first = n_par + number * n_nuisance
             own = np.arange(first, first + n_nuisance)
             index = own if fixed else np.r_[0:n_par, own]
-            if plain is None or own_slopes is None:
+            if plain is None or vicinity is None:
                 curvature[own, own] = 1.0  # waits for the counts
                 continue
-            expected = problem.expectation(plain, nuisance, own_slopes)
+            expected = problem.expectation(plain, nuisance, vicinity)
             expectations.append(expected)
             part = stage.compare(problem, expected)
             gradient[index] += part.gradient
             curvature[np.ix_(index, index)] += part.curvature
-            _, slope, weak = _pull(nuisance, guess, number)
+            _, slope, weak = pull(nuisance, _nuisance_of(guess, number))
             gradient[own] += slope
             curvature[own, own] += weak
         if self.prior is None:
@@ -203,44 +216,31 @@ class Refinement:
         else:
             gradient[:n_par] += self.prior.penalty(point.parameters)[1]
             curvature[:n_par, :n_par] += self.prior.precision
-        equations = NormalEquations(trial.cost, gradient, curvature)
-        return Evaluation(trial, equations, tuple(expectations), slopes)
-
-    def slopes(self, point: Point, stage: Stage, most_samples: int) -> AllSlopes:
-        """Derivatives of the spectra of all histograms that take part."""
-        state = self.lattice.state(point.parameters)
-        found: list[Slopes | None] = []
-        for problem, nuisance in zip(self.problems, point.nuisances, strict=True):
-            if not _takes_part(problem, stage):
-                found.append(None)
-            elif self.prior is None:
-                found.append(problem.slopes_of_resolution(state, nuisance))
-            else:
-                found.append(problem.slopes(state, nuisance, most_samples))
-        return tuple(found)
+        cost = self._cost(point, values, vicinities, stage, guess)
+        equations = NormalEquations(cost, gradient, curvature)
+        return Evaluation(Trial(point, cost, values), equations, tuple(expectations), vicinities)
 
     def minimise(
         self, start: Point, stage: Stage, max_iterations: int, guess: Point | None = None
     ) -> Evaluation:
         """The lowest cost nearby, with fine derivatives of the spectra there."""
         trial = self.descended(start, stage, max_iterations, guess, RELIABLE).trial
-        slopes = self.slopes(trial.point, stage, FINE_SLOPES)
-        return self.settled(trial, slopes, stage, max_iterations, guess)
+        fine = self._around(trial.point, trial.values, FINE_SAMPLES)
+        return self.settled(trial, fine, stage, max_iterations, guess)
 
     def settled(
         self,
         start: Trial,
-        slopes: AllSlopes,
+        vicinities: Vicinities,
         stage: Stage,
         max_iterations: int,
         guess: Point | None = None,
     ) -> Evaluation:
-        """The same where derivatives nearby are known, and with them the lowest cost about.
+        """The same where the vicinity is known, and in it the lowest cost about.
 
         Histograms may have been weighed anew since the trial.
         """
-        trial = replace(start, cost=self._cost(start.point, start.spectra, stage, guess))
-        begin = self._evaluated(trial, stage, guess, slopes)
+        begin = self._evaluated(start.point, start.values, vicinities, stage, guess)
         return self._descended(begin, stage, max_iterations, guess, np.inf)
 
     def descended(
@@ -256,9 +256,14 @@ class Refinement:
         They are calculated anew where a step does not change the cost by what they promise to
         this relative ``tolerance``.
         """
-        slopes = self.slopes(start, stage, ROUGH_SLOPES)
-        begin = self._evaluated(self.trial(start, stage, guess), stage, guess, slopes)
+        begin = self._renewed(start, self._values(start, stage), stage, guess)
         return self._descended(begin, stage, max_iterations, guess, tolerance)
+
+    def _renewed(
+        self, point: Point, values: Values, stage: Stage, guess: Point | None
+    ) -> Evaluation:
+        rough = self._around(point, values, ROUGH_SAMPLES)
+        return self._evaluated(point, values, rough, stage, guess)
 
     def _descended(
         self,
@@ -272,11 +277,6 @@ class Refinement:
 
         Marquardt, J. Soc. Ind. Appl. Math. 11, 431 (1963).
         """
-
-        def renewed(trial: Trial) -> Evaluation:
-            slopes = self.slopes(trial.point, stage, ROUGH_SLOPES)
-            return self._evaluated(trial, stage, guess, slopes)
-
         current, damping, is_fresh = start, 1e-3, True
         for _ in range(max_iterations):
             self._monitor(stage.name)
@@ -288,18 +288,20 @@ class Refinement:
             predicted = -float(step @ equations.gradient) / 2
             if predicted < CONVERGED:
                 break
-            trial = self.trial(current.point.moved(step), stage, guess)
-            gain = equations.cost - trial.cost
+            point = current.point.moved(step)
+            values = self._values(point, stage)
+            gain = equations.cost - self._cost(point, values, current.vicinities, stage, guess)
             if np.isfinite(gain) and gain > 0:
                 is_fresh = abs(gain / predicted - 1) > tolerance
                 current = (
-                    renewed(trial)
+                    self._renewed(point, values, stage, guess)
                     if is_fresh
-                    else self._evaluated(trial, stage, guess, current.slopes)
+                    else self._evaluated(point, values, current.vicinities, stage, guess)
                 )
                 damping = max(damping / 10, 1e-9)
             elif not is_fresh and np.isfinite(tolerance):
-                current, is_fresh = renewed(current.trial), True
+                current = self._renewed(current.point, current.trial.values, stage, guess)
+                is_fresh = True
             else:
                 damping = max(10 * damping, 1e-4)
                 if damping > 1e8:
@@ -307,9 +309,9 @@ class Refinement:
         return current
 
     def _largest_logarithm(self, step: np.ndarray) -> float:
-        """Largest change of a logarithm (scale, resolution) in a step."""
+        """Largest change of a logarithm (scale, resolution, decay) in a step."""
         nuisances = step[-len(self.problems) * len(NUISANCES) :].reshape(-1, len(NUISANCES))
-        return float(np.abs(nuisances[:, [0, 3]]).max())
+        return float(np.abs(nuisances[:, [SCALE, RESOLUTION, DECAY]]).max())
 
     def led(self, start: Point, stages: Sequence[Stage], iterations: int) -> Point:
         """Where one stage after the other leads to, scale and background as at first sight."""
@@ -324,13 +326,8 @@ def _takes_part(problem: HistogramProblem, stage: Stage) -> bool:
     return problem.prepared.has_spectra or not stage.needs_spectra
 
 
-def _pull(
-    nuisance: np.ndarray, guess: Point | None, number: int
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Cost, gradient and curvature of the prior of a histogram's nuisances."""
-    weak = (NUISANCE_SIGMA if guess is None else LEADING_SIGMA) ** -2.0
-    offset = nuisance if guess is None else nuisance - guess.nuisances[number]
-    return 0.5 * float(offset @ (weak * offset)), weak * offset, weak
+def _nuisance_of(guess: Point | None, number: int) -> np.ndarray | None:
+    return None if guess is None else guess.nuisances[number]
 
 
 def _damped_step(equations: NormalEquations, damping: float) -> np.ndarray:

@@ -24,9 +24,6 @@ COARSE_ROWS, COARSE_BINS = 150, 1000
 """Q bins of each histogram, and bins of Q and energy, that are enough to find the right valley: a
 map at one energy needs more Q bins than spectra do."""
 
-COARSE_STEP = 2.0
-"""Their sampling, in place of `STEP_OVER_WIDTH`."""
-
 STIFFNESS_SCAN = (0.5, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.2)
 """Factors on the starting force constants. Universal force fields are too soft."""
 
@@ -76,6 +73,7 @@ def find_start(
     lattice: Lattice,
     initial: np.ndarray,
     candidates: Iterator[Guess],
+    shapes: Sequence[Guess],
     monitor: Monitor,
 ) -> Start:
     """The valley with the lowest deviance among those that were tried.
@@ -83,7 +81,9 @@ def find_start(
     Parameters
     ----------
     initial
-        (n_par,) eV/Å²: what stiffnesses are relative to.
+        (n_par,) eV/Å²: decides how finely bins are sampled.
+    shapes
+        Whose stiffnesses are scanned where no candidate leads to a good fit, one after the other.
     candidates
         A network's: its estimate, which is ``initial``, and draws from its spread, which are
         taken only if they are needed. May be empty.
@@ -95,10 +95,13 @@ def find_start(
     best = None if estimate is None else search.best_of([estimate], are_near=True)
     if best is not None and best.deviance >= GOOD_START:
         best = search.best_of(search.likeliest(candidates), are_near=True, best=best)
-    if best is None or best.deviance >= GOOD_START:
-        factors = [factor for factor in STIFFNESS_SCAN if estimate is None or factor != 1.0]
-        guesses = [(f"stiffness {factor:g}", lattice.scaled(initial, factor)) for factor in factors]
-        best = search.best_of(search.likeliest(guesses), are_near=False, best=best)
+    for name, shape in shapes:
+        if best is None or best.deviance >= GOOD_START:
+            guesses = [
+                (f"stiffness {factor:g} of {name}", lattice.scaled(shape, factor))
+                for factor in STIFFNESS_SCAN
+            ]
+            best = search.best_of(search.likeliest(guesses), are_near=False, best=best)
     assert best is not None
     return best
 
@@ -117,7 +120,6 @@ class _Search:
                 item,
                 lattice,
                 initial,
-                COARSE_STEP,
                 max(COARSE_ROWS, COARSE_BINS // item.counts.shape[1]),
             )
             for item in prepared

@@ -15,6 +15,7 @@ from fcinv_core.networks.spectra import CellSpectra, SpectraGatherer
 from fcinv_core.networks.spectra_fit import SpectraFit
 from fcinv_core.networks.step import Step
 from fcinv_core.networks.stiffness_scan import StiffnessScan, conditions_of
+from fcinv_core.networks.valleys import possible_starts, surprise
 from fcinv_core.networks.wedge import WedgeMesh
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ SPREADS = (0.15, 0.06, 0.03)
 
 N_FITS = 3
 """Times that spectra themselves are fitted, after all steps."""
+
+N_MORE_FITS = 2
+"""Times that the last fit is repeated outside of training."""
 
 PERTURBATION = 0.2
 """Of the logarithm of the stiffness that steps start from in half of the training."""
@@ -77,9 +81,18 @@ class CellNetwork(Network):
         """One for each group."""
         return [self._gatherer.of_group(group) for group in groups]
 
+    @torch.no_grad()
     def estimate_from(self, prepared: Sequence[PreparedHistogram]) -> Estimates:
-        """All histograms together."""
-        return self.estimate([self.gathered(prepared)])
+        """All histograms together, from each stiffness that the scan does not exclude."""
+        spectra = self.gathered(prepared)
+        corrected, log_probability = self.scan(spectra, self.modes)
+        likeliest = most_probable(corrected, log_probability)
+        starts = possible_starts(corrected, log_probability, likeliest)
+        repeated = spectra.repeated(len(starts))
+        evidence = self._evidence_from(repeated, starts)
+        best_first = surprise(repeated, evidence[0]).argsort(stable=True)
+        found, matrix, whole = (part[best_first] for part in evidence)
+        return Estimates(*self._answer(found, matrix, whole))
 
     def gathered(self, prepared: Sequence[PreparedHistogram]) -> CellSpectra:
         """What the network sees of all histograms together."""
@@ -103,11 +116,13 @@ class CellNetwork(Network):
     @torch.no_grad()
     def estimate(self, spectra: Sequence[CellSpectra]) -> Estimates:
         """From the most probable stiffness of the scan."""
-        found = [self._estimate_of(item) for item in spectra]
+        found = [self._answer(*self.evidence(item)) for item in spectra]
         return Estimates(*(torch.cat(part) for part in zip(*found, strict=True)))
 
-    def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
-        """Parameters and covariance."""
+    def _answer(
+        self, found: torch.Tensor, matrix: torch.Tensor, whole: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Parameters and covariance, from what `evidence` gives."""
         raise NotImplementedError
 
     def evidence(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -115,12 +130,18 @@ class CellNetwork(Network):
 
         Also the inverse of their covariance, and what the last step pooled.
         """
-        present = self._start(most_probable(*self.scan(spectra, self.modes)))
+        return self._evidence_from(spectra, most_probable(*self.scan(spectra, self.modes)))
+
+    def _evidence_from(
+        self, spectra: CellSpectra, log_stiffness: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same from any stiffnesses (n,)."""
+        present = self._start(log_stiffness)
         for number in range(len(self.steps)):
             waves, change, _, weights, whole = self._look(number, spectra, present)
             found, matrix = solved(waves, change, weights, present[:, 0])
             present = possible(found)
-        for number in range(len(self.fits)):
+        for number in (*range(N_FITS), *[N_FITS - 1] * N_MORE_FITS):
             found, matrix = self._fit(number)(spectra, present, whole, self.modes.top)
             present = possible(found)
         return present, self._fit(number).widened(matrix, whole), whole

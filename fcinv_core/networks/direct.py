@@ -24,8 +24,9 @@ class DirectNetwork(CellNetwork):
     def _losses_of(self, spectra: CellSpectra, truth: torch.Tensor) -> dict[str, torch.Tensor]:
         return self.taught(spectra, truth)[-1]
 
-    def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
-        present, matrix, _ = self.evidence(spectra)
+    def _answer(
+        self, found: torch.Tensor, matrix: torch.Tensor, whole: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         to_parameters = self.modes.to_parameters
         covariance = to_parameters @ torch.linalg.inv(matrix.double()) @ to_parameters.T
-        return self.modes.parameters_of(present), covariance
+        return self.modes.parameters_of(found), covariance

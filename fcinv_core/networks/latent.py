@@ -215,8 +215,10 @@ class LatentNetwork(CellNetwork):
         mean, log_deviation, _ = self.posterior(*self.evidence(spectra))
         return mean, log_deviation
 
-    def _estimate_of(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
-        mean, log_deviation, factor = self.posterior(*self.evidence(spectra))
+    def _answer(
+        self, found: torch.Tensor, matrix: torch.Tensor, whole: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, log_deviation, factor = self.posterior(found, matrix, whole)
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(_DRAWS, 1, self.size, generator=generator).to(mean.device)
         alike = torch.einsum("nij,snj->sni", factor, noise.expand(-1, len(mean), -1))

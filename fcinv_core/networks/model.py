@@ -83,14 +83,15 @@ class Model:
         self.network.eval()
         with torch.no_grad():
             estimates = self.network.estimate_from(spectra)
-        parameters = estimates.parameters[0].double().cpu().numpy()
-        covariance = estimates.covariance[0].double().cpu().numpy()
-        if not (np.isfinite(parameters).all() and np.isfinite(covariance).all()):
+        parameters = estimates.parameters.double().cpu().numpy()
+        covariance = estimates.covariance.double().cpu().numpy()
+        finite = np.isfinite(parameters).all(axis=1) & np.isfinite(covariance).all(axis=(1, 2))
+        if not finite.any():
             raise FcinvError(
                 f"the model of {self.prior.crystal.formula} finds no force constants for these "
                 "data: invert them without a model (--model none)"
             )
-        return ForceConstantEstimate(self.prior, parameters, covariance)
+        return ForceConstantEstimate.of_several(self.prior, parameters[finite], covariance[finite])
 
     @cached_property
     def sha256(self) -> str:

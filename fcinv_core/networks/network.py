@@ -98,5 +98,8 @@ class Network(torch.nn.Module):
         raise NotImplementedError
 
     def estimate_from(self, prepared: Sequence[PreparedHistogram]) -> Estimates:
-        """Force constants of one crystal (n = 1) from all of its measurements together."""
+        """Force constants of one crystal from all of its measurements together.
+
+        Where several explain these about as well there are several (n > 1), the best first.
+        """
         raise NotImplementedError

@@ -104,6 +104,14 @@ class CellSpectra:
             directions=self.directions[:, chosen],
         )
 
+    def repeated(self, n: int) -> CellSpectra:
+        """One measurement ``n`` times."""
+        return replace(
+            self,
+            counts=self.counts.expand(n, -1, -1, -1),
+            expected=self.expected.expand(n, -1, -1, -1),
+        )
+
 
 class SpectraGatherer:
     """Gathers measurements of one crystal.

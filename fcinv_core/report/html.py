@@ -36,6 +36,9 @@ NUISANCES = (
     ("background_slope", "Background slope"),
     ("resolution_scale", "Resolution scale"),
     ("q_spread_scale", "Spread of Q in a bin"),
+    ("multiphonon_scale", "Scattering by several phonons"),
+    ("elastic_tail", "Elastic tail"),
+    ("elastic_decay", "Its decay"),
 )
 """Keys of ``HistogramFit.nuisance`` with their names, in the order they are shown."""
 

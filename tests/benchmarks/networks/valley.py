@@ -16,7 +16,6 @@ from fcinv_core.inversion.problem import HistogramProblem
 from fcinv_core.inversion.refinement import Evaluation, Refinement
 from fcinv_core.inversion.stages import STAGES, Counts
 from fcinv_core.inversion.uncertainty import Uncertainty
-from fcinv_core.scattering.sampling import STEP_OVER_WIDTH
 
 WIDTHS = 2.0
 """Distance from the truth's end, in standard deviations, within which two ends are the same."""
@@ -64,7 +63,7 @@ class Valley:
         self.basis = basis
         self.lattice = Lattice(basis, case.truth)
         self.truth = self.lattice.parameters_of(case.truth)
-        self._problem = HistogramProblem(case.prepared, self.lattice, self.truth, STEP_OVER_WIDTH)
+        self._problem = HistogramProblem(case.prepared, self.lattice, self.truth)
 
     @cached_property
     def end(self) -> Evaluation:
