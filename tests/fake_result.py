@@ -65,6 +65,9 @@ def fit(axes, seed=0, source="si_slice.nxs"):
         "background_slope": Estimate(0.0, float("nan"), "1/meV"),
         "resolution_scale": Estimate(1.08, 0.011),
         "q_spread_scale": Estimate(0.97, 0.02),
+        "multiphonon_scale": Estimate(1.1, 0.4),
+        "elastic_tail": Estimate(0.05, 0.04, "signal"),
+        "elastic_decay": Estimate(1.4, 0.6, "meV"),
     }
     return HistogramFit(
         measured=histogram(axes, signal),

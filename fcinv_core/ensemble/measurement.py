@@ -15,7 +15,7 @@ import torch
 
 from fcinv_core.ensemble.background import Background
 from fcinv_core.errors import FcinvError
-from fcinv_core.scattering.forward import ForwardModel
+from fcinv_core.scattering.forward import TOLERANCE, ForwardModel
 from fcinv_core.scattering.resolution import EnergyResolution
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def simulate_measurement(
     background: Background = NO_BACKGROUND,
     scale: float = 1.0,
     seed: int = 0,
+    tolerance: float = TOLERANCE,
 ) -> SQEHistogram:
     """A measurement with counting noise on the bins of ``template``.
 
@@ -56,6 +57,8 @@ def simulate_measurement(
         Signal per mbarn/meV per primitive cell; that of real data is arbitrary.
     seed
         The same seed gives the same counts.
+    tolerance
+        Of the sampling of bins, see `ForwardModel`: less than the counting errors is enough.
 
     Raises
     ------
@@ -70,6 +73,7 @@ def simulate_measurement(
         energy_fwhm=energy_fwhm,
         background=background,
         scale=scale,
+        tolerance=tolerance,
     )
     return counted(expected, exposure, seed)
 
@@ -83,6 +87,7 @@ def expected_signal(
     energy_fwhm: float | EnergyResolution | None = None,
     background: Background = NO_BACKGROUND,
     scale: float = 1.0,
+    tolerance: float = TOLERANCE,
 ) -> SQEHistogram:
     """What `simulate_measurement` finds after an infinite counting time; variance 0."""
     seen = _seen(template, exposure)
@@ -95,6 +100,7 @@ def expected_signal(
         bins,
         temperature,
         energy_fwhm,
+        tolerance=tolerance,
         multiphonon=background.multiphonon,
     )
     edges = torch.from_numpy(template.axes[template.energy_axis].edges)

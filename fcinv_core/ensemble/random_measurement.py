@@ -19,6 +19,7 @@ from fcinv_core.histogram import SQEHistogram
 from fcinv_core.histogram.experiment import ExperimentInfo, lattice_from_ub
 from fcinv_core.scattering.coverage import exposure
 from fcinv_core.scattering.detectors import DetectorPixels
+from fcinv_core.scattering.forward import TOLERANCE
 from fcinv_core.scattering.resolution import EnergyResolution
 from fcinv_core.scattering.spectrometer import Spectrometer
 from fcinv_core.units import (
@@ -176,7 +177,9 @@ class RandomMeasurement:
         """Elastic width in meV that the spectrometer's description gives, not the true one."""
         return self.resolution.elastic_fwhm / self.width_excess
 
-    def simulate(self, force_constants: ForceConstants, seed: int = 0) -> SQEHistogram:
+    def simulate(
+        self, force_constants: ForceConstants, seed: int = 0, tolerance: float = TOLERANCE
+    ) -> SQEHistogram:
         """The measurement with counting noise; a file of it is one for ``fcinv invert``.
 
         Parameters
@@ -185,6 +188,8 @@ class RandomMeasurement:
             Of a crystal with the lattice of the one that it was planned for.
         seed
             Of the counts.
+        tolerance
+            Of the sampling of bins, see `simulate_measurement`.
         """
         return simulate_measurement(
             force_constants,
@@ -195,6 +200,7 @@ class RandomMeasurement:
             background=self.background,
             scale=self.scale,
             seed=seed,
+            tolerance=tolerance,
         )
 
 

@@ -56,7 +56,7 @@ def prepared(load, truth):
 def problem(prepared, lattice, true_parameters, monkeypatch):
     """Coarsely sampled: what is tested on it holds for any samples."""
     monkeypatch.setattr("fcinv_core.inversion.problem.SAMPLING_OVER_COUNTING", 1e6)
-    return HistogramProblem(prepared, lattice, true_parameters, 3.0)
+    return HistogramProblem(prepared, lattice, true_parameters)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from fcinv_core.errors import FcinvError
 from fcinv_core.inversion import invert
 from fcinv_core.inversion.from_model import NetworkStart
 from fcinv_core.inversion.output import result_document
-from fcinv_core.inversion.starts import COARSE_STEP
 
 ENERGY_FWHM = 2.4
 MESH = np.indices((8, 8, 8)).reshape(3, -1).T / 8
@@ -45,7 +44,6 @@ def data(load):
 def quick(monkeypatch):
     """Coarsely sampled bins: where a start comes from does not depend on them."""
     monkeypatch.setattr("fcinv_core.inversion.problem.SAMPLING_OVER_COUNTING", 3.0)
-    monkeypatch.setattr("fcinv_core.inversion.pipeline.STEP_OVER_WIDTH", COARSE_STEP)
 
 
 @pytest.fixture

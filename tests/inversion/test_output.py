@@ -56,7 +56,7 @@ def test_document_has_every_key_of_the_contract(result):
     assert document["nuisance"]["scale"] == {"value": 1.234e-4, "sigma": 2.1e-6, "unit": ""}
     assert set(document["nuisance"]) == {
         "scale", "background", "background_slope", "resolution_scale", "q_spread_scale",
-        "workspaces",
+        "multiphonon_scale", "elastic_tail", "elastic_decay", "workspaces",
     }  # fmt: skip
     second = document["nuisance"]["workspaces"][1]
     assert second["file"] == "second.nxs"

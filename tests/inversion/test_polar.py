@@ -159,7 +159,7 @@ def test_derivatives_with_dipoles(magnesia, data):
     lattice = lattice_of(magnesia)
     prepared = PreparedHistogram.from_histogram(data, magnesia.crystal, energy_fwhm=ENERGY_FWHM)
     start = lattice.scaled(lattice.parameters_of(magnesia), 0.93)
-    problem = HistogramProblem(prepared, lattice, start, 3.0)
+    problem = HistogramProblem(prepared, lattice, start)
     refinement = Refinement(
         lattice, [problem], ForceConstantPrior.around(lattice, start, FINAL), lambda _: None
     )

@@ -29,10 +29,11 @@ def test_expected_deviance_against_draws(mean):
 @pytest.fixture
 def drawn(problem, lattice, true_parameters):
     """The problem with counts drawn from its own expectation, and that expectation."""
-    nuisance = np.array([2.3, 0.4, 0.0, 0.0, 0.0])
+    nuisance = np.array([2.3, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     state = lattice.state(true_parameters)
-    slopes = problem.slopes_of_resolution(state, nuisance)
-    expected = problem.expectation(problem.spectra(state, nuisance), nuisance, slopes)
+    values = problem.values(state, 1.0)
+    vicinity = problem.vicinity(state, nuisance, values, None)
+    expected = problem.expectation(values, nuisance, vicinity)
     means = expected_counts(problem, expected)
     rng = np.random.default_rng(5)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fcinv_core.inversion.nuisances import BACKGROUND
 from fcinv_core.inversion.prior import FINAL, GUIDING, ForceConstantPrior
-from fcinv_core.inversion.problem import FINE_SLOPES, ROUGH_SLOPES
+from fcinv_core.inversion.problem import FINE_SAMPLES, ROUGH_SAMPLES
 from fcinv_core.inversion.refinement import Refinement
 from fcinv_core.inversion.stages import STAGES, Counts, poisson_deviance
 
@@ -33,11 +34,13 @@ def test_counts_lead_back_from_a_background_that_is_too_low(problem, lattice, tr
     refinement = Refinement(lattice, [problem], None, lambda _: None)
     right = refinement.minimise(refinement.starting_point(true_parameters), Counts(), 20)
     low = np.zeros(right.equations.gradient.size)
-    low[len(true_parameters) + 1] = -right.point.nuisances[0, 1] - 0.02
+    low[len(true_parameters) + BACKGROUND] = -right.point.nuisances[0, BACKGROUND] - 0.02
     point = right.point.moved(low)
     assert (refinement.evaluate(point, Counts()).expectations[0].signal < 0).mean() > 0.05
     equations, step = refinement.evaluate(point, Counts()).equations, 1e-3 * low
-    ahead, behind = (refinement.trial(point.moved(s), Counts()).cost for s in (step, -step))
+    ahead, behind = (
+        refinement.evaluate(point.moved(s), Counts()).trial.cost for s in (step, -step)
+    )
     assert (ahead - behind) / 2 == pytest.approx(equations.gradient @ step, rel=1e-4)
     back = refinement.minimise(point, Counts(), 20)
     assert back.equations.cost == pytest.approx(right.equations.cost, abs=0.1)
@@ -47,11 +50,12 @@ def test_nuisances_alone_have_the_derivatives_that_they_have_together(
     problem, lattice, true_parameters
 ):
     state = lattice.state(true_parameters)
-    nuisance = np.array([2.3, 0.4, 0.1, 0.05, 0.02])
-    spectra = problem.spectra(state, nuisance)
-    slopes = problem.slopes(state, nuisance, FINE_SLOPES)
-    together = problem.expectation(spectra, nuisance, slopes)
-    alone = problem.expectation(spectra, nuisance, problem.slopes_of_resolution(state, nuisance))
+    nuisance = np.array([2.3, 0.4, 0.1, 0.05, 0.02, -0.3, 0.2, 0.1])
+    values = problem.values(state, np.exp(0.05))
+    together, alone = (
+        problem.expectation(values, nuisance, problem.vicinity(state, nuisance, values, most))
+        for most in (FINE_SAMPLES, None)
+    )
     np.testing.assert_allclose(alone.signal, together.signal, rtol=1e-9)
     assert alone.jacobian.shape[-1] == len(nuisance)
     columns = together.jacobian[..., -len(nuisance) :]
@@ -97,9 +101,11 @@ def test_prior_holds_what_it_says(lattice, true_parameters):
 
 
 def test_rough_slopes_are_near_the_fine_ones(problem, lattice, true_parameters):
-    state, nuisance = lattice.state(true_parameters), np.zeros(5)
+    state, nuisance = lattice.state(true_parameters), np.zeros(8)
+    values = problem.values(state, 1.0)
     fine, rough, single = (
-        problem.slopes(state, nuisance, n).parameters for n in (FINE_SLOPES, ROUGH_SLOPES, 1)
+        problem.vicinity(state, nuisance, values, n).parameters
+        for n in (FINE_SAMPLES, ROUGH_SAMPLES, 1)
     )
 
     def errors(slopes):

@@ -29,10 +29,7 @@ def guesses(lattice, true_parameters):
     return make
 
 
-def test_the_likeliest_are_those_that_fit_as_they_are(
-    prepared, lattice, true_parameters, guesses, monkeypatch
-):
-    monkeypatch.setattr("fcinv_core.inversion.starts.COARSE_STEP", 4.0)
+def test_the_likeliest_are_those_that_fit_as_they_are(prepared, lattice, true_parameters, guesses):
     search = _Search([prepared], lattice, true_parameters, silent)
     found = search.likeliest(guesses(0.4, 1.3, 0.98, 2.5, 0.75, 3.0))
     assert len(found) == ATTEMPTS
@@ -47,22 +44,31 @@ def test_a_good_estimate_ends_the_search(prepared, lattice, guesses):
         raise AssertionError("a draw was asked for")
 
     (_, initial), *_ = guesses(0.98)
-    start = find_start([prepared], lattice, initial, candidates(), silent)
+    start = find_start([prepared], lattice, initial, candidates(), [], silent)
     assert start.origin == "0.98" and start.deviance < GOOD_START
 
 
 def test_draws_come_before_stiffnesses(prepared, lattice, guesses):
     far, *draws = guesses(0.35, 0.3, 1.02, 0.25)
-    start = find_start([prepared], lattice, far[1], iter([far, *draws]), silent)
+    start = find_start([prepared], lattice, far[1], iter([far, *draws]), [], silent)
     assert start.origin == "1.02" and start.deviance < GOOD_START
 
 
 def test_without_a_network_stiffnesses_are_tried(prepared, lattice, guesses):
     ((_, soft),) = guesses(1 / 2.1)
-    start = find_start([prepared], lattice, soft, iter(()), silent)
-    tried = {f"stiffness {factor:g}": factor for factor in STIFFNESS_SCAN}
+    start = find_start([prepared], lattice, soft, iter(()), [("this", soft)], silent)
+    tried = {f"stiffness {factor:g} of this": factor for factor in STIFFNESS_SCAN}
     assert tried[start.origin] == pytest.approx(2.1, rel=0.3)
     assert start.deviance < GOOD_START
+
+
+def test_another_shape_is_tried_where_the_first_one_leads_nowhere(prepared, lattice, guesses):
+    """Stiffnesses of a shape that is wrong describe the data badly, whichever it is."""
+    ((_, soft),) = guesses(1 / 2.1)
+    wrong = soft * np.where(np.arange(len(soft)) % 2, -1.0, 1.0)
+    shapes = [("the wrong one", wrong), ("the right one", soft)]
+    start = find_start([prepared], lattice, soft, iter(()), shapes, silent)
+    assert start.origin.endswith("the right one") and start.deviance < GOOD_START
 
 
 def test_maps_are_judged_on_more_wave_vectors(load, truth, lattice, true_parameters, prepared):

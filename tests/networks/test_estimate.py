@@ -11,7 +11,7 @@ import torch
 from fcinv_core import Crystal
 from fcinv_core.crystal import ForceConstantBasis
 from fcinv_core.crystal.transfer import carried_to
-from fcinv_core.networks.estimate import ForceConstantEstimate
+from fcinv_core.networks.estimate import APART, ForceConstantEstimate
 
 STRUCTURES = Path(__file__).parents[1] / "data/structures"
 
@@ -22,21 +22,30 @@ def estimate(germanium_prior):
     return ForceConstantEstimate(germanium_prior, drawn.mean(axis=0), 0.1 * np.cov(drawn.T))
 
 
-def test_candidates_are_the_mean_and_stable_draws(estimate, germanium_prior):
-    candidates = estimate.candidates(6, seed=4)
-    again = estimate.candidates(6, seed=4)
-    assert len(candidates) == 6
-    parameters = np.array([estimate.basis.parameters_of(c) for c in candidates])
-    np.testing.assert_allclose(parameters[0], estimate.parameters, atol=1e-12)
+def test_draws_are_stable(estimate, germanium_prior):
+    draws, again = estimate.draws(6, seed=4), estimate.draws(6, seed=4)
+    assert len(draws) == 6
+    parameters = np.array([estimate.basis.parameters_of(drawn) for drawn in draws])
     assert (germanium_prior.extremes(torch.from_numpy(parameters))[0] > 0).all()
-    assert all(np.array_equal(a.values, b.values) for a, b in zip(candidates, again, strict=True))
-    assert not np.allclose(estimate.candidates(2, seed=5)[1].values, candidates[1].values)
+    assert all(np.array_equal(a.values, b.values) for a, b in zip(draws, again, strict=True))
+    assert not np.allclose(estimate.draws(1, seed=5)[0].values, draws[0].values)
+
+
+def test_of_several_estimates_those_that_differ_are_kept(germanium_prior):
+    """In their order; a change of a tenth of APART is none."""
+    centre = germanium_prior.centre
+    several = np.array([1.0, 1 + APART / 10, 1.5, 1.5 * (1 + APART / 10), 0.7])[:, None] * centre
+    covariance = np.arange(1.0, 6.0)[:, None, None] * np.eye(len(centre))
+    estimate = ForceConstantEstimate.of_several(germanium_prior, several, covariance)
+    np.testing.assert_array_equal(estimate.parameters, centre)
+    np.testing.assert_array_equal(estimate.covariance, covariance[0])
+    np.testing.assert_array_equal(estimate.others, several[[2, 4]])
+    found = [estimate.basis.parameters_of(other) for other in estimate.alternatives]
+    np.testing.assert_allclose(found, several[[2, 4]], atol=1e-12)
 
 
 def test_draws_have_the_stated_covariance(estimate):
-    offsets = np.array(
-        [estimate.basis.parameters_of(c) for c in estimate.candidates(400, seed=1)[1:]]
-    )
+    offsets = np.array([estimate.basis.parameters_of(c) for c in estimate.draws(400, seed=1)])
     offsets -= estimate.parameters
     # The largest eigenvalues only, which few unstable draws bend.
     variances, axes = np.linalg.eigh(estimate.covariance)
@@ -44,10 +53,10 @@ def test_draws_have_the_stated_covariance(estimate):
     np.testing.assert_allclose(found, variances[-5:], rtol=0.35)
 
 
-def test_where_nothing_is_stable_there_is_the_mean_alone(germanium_prior):
+def test_where_nothing_is_stable_there_are_no_draws(germanium_prior):
     n = germanium_prior.basis.n_parameters
     estimate = ForceConstantEstimate(germanium_prior, -germanium_prior.centre, 1e-6 * np.eye(n))
-    assert len(estimate.candidates(3)) == 1
+    assert estimate.draws(3) == []
 
 
 @pytest.mark.parametrize("supercell", [(2, 2, 2), (1, 1, 2)])

@@ -55,6 +55,11 @@ class Kind:
     is_idealised: bool = False
 
     @property
+    def sampling_error(self) -> float:
+        """Of simulated bin averages: a tenth of the counting error of strong peaks."""
+        return 0.1 / self.peak_counts**0.5
+
+    @property
     def ranges(self) -> MeasurementRanges:
         """All bands fit below the incident energy, and elastic tails end near the line."""
         return MeasurementRanges(
@@ -142,7 +147,8 @@ def make_case(material: str, kind: str, origin: str, number: int, most_q: int = 
                 histogram = _idealised(plan, truth)
             else:
                 resolution = plan.resolution.scaled(1 / plan.width_excess)
-                histogram = plan.simulate(truth, counts_seed + zlib.crc32(kind.encode()))
+                seed = counts_seed + zlib.crc32(kind.encode())
+                histogram = plan.simulate(truth, seed, KINDS[kind].sampling_error)
             prepared = PreparedHistogram.from_histogram(
                 histogram, materials.crystal(material), None, resolution
             )
@@ -178,7 +184,12 @@ def _idealised(plan: RandomMeasurement, truth: ForceConstants) -> SQEHistogram:
     whole = np.where(seen.any(axis=1)[:, None], 1.0, np.nan) * np.ones(seen.shape)
     exposure = np.ascontiguousarray(template.from_spectra(whole))
     expected = expected_signal(
-        truth, template, exposure, temperature=plan.temperature, energy_fwhm=plan.resolution
+        truth,
+        template,
+        exposure,
+        temperature=plan.temperature,
+        energy_fwhm=plan.resolution,
+        tolerance=KINDS["idealised"].sampling_error,
     )
     rows = expected.spectra(expected.signal)[seen.any(axis=1)]
     strong = float(peak_intensity(torch.from_numpy(np.ascontiguousarray(rows))))
