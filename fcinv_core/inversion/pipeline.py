@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from fcinv_core.inversion.quality import (
 from fcinv_core.inversion.refinement import Evaluation, Refinement
 from fcinv_core.inversion.result import HistogramFit, InversionResult
 from fcinv_core.inversion.stages import Counts
-from fcinv_core.inversion.starts import Guess, find_start
+from fcinv_core.inversion.starts import find_start
 from fcinv_core.inversion.uncertainty import Uncertainty
 from fcinv_core.inversion.verdict import judge
 from fcinv_core.scattering.forward import TOLERANCE, ForwardModel
@@ -162,7 +162,7 @@ def invert(
     found = disagreement = position = None
     if refine:
         clock.start("Finding a start", 0.5)
-        candidates: Iterator[Guess] = iter(())
+        candidates = iter([(origin, initial)] if origin == GIVEN else [])
         shapes = [(f"the {origin}", initial)]
         if network is not None:
             candidates = network.candidates(lattice, seed)

@@ -34,9 +34,13 @@ best as they are."""
 GOOD_START = 1.6
 """Deviance per degree of freedom on the coarse problem that ends the search."""
 
+CERTAIN_START, FEW_BINS = 1.05, 3000
+"""With so few bins wrong valleys fit nearly as well: only the first deviance ends the search
+then, or that another attempt ends at the same good one."""
+
 SAME_START = 0.01
-"""So does an attempt that ends at the deviance of the best, to this relative difference; but
-agreement of a network's candidates among themselves does not spare the stiffnesses."""
+"""Relative difference of deviances with which two attempts end at the same place. That attempts
+agree where the fit is bad ends the scan of a shape's stiffnesses, but not the search."""
 
 _ADJUSTING_ITERATIONS = 3
 _LEADING_ITERATIONS, _COARSE_ITERATIONS = 8, 10
@@ -85,25 +89,26 @@ def find_start(
     shapes
         Whose stiffnesses are scanned where no candidate leads to a good fit, one after the other.
     candidates
-        A network's: its estimate, which is ``initial``, and draws from its spread, which are
-        taken only if they are needed. May be empty.
+        A network's estimate and draws from its spread, or force constants that were given: they
+        should be near. Those after the first are taken only if they are needed. May be empty.
     monitor
         Called at each iteration.
     """
     search = _Search(prepared, lattice, initial, monitor)
-    estimate = next(candidates, None)
-    best = None if estimate is None else search.best_of([estimate], are_near=True)
-    if best is not None and best.deviance >= GOOD_START:
-        best = search.best_of(search.likeliest(candidates), are_near=True, best=best)
+    first = next(candidates, None)
+    if first is not None:
+        search.try_all([first], are_near=True)
+    if not search.is_settled:
+        search.try_all(search.likeliest(candidates), are_near=True)
     for name, shape in shapes:
-        if best is None or best.deviance >= GOOD_START:
+        if not search.is_good:
             guesses = [
                 (f"stiffness {factor:g} of {name}", lattice.scaled(shape, factor))
                 for factor in STIFFNESS_SCAN
             ]
-            best = search.best_of(search.likeliest(guesses), are_near=False, best=best)
-    assert best is not None
-    return best
+            search.try_all(search.likeliest(guesses), are_near=False)
+    assert search.best is not None
+    return search.best
 
 
 class _Search:
@@ -115,6 +120,8 @@ class _Search:
         monitor: Monitor,
     ) -> None:
         self._lattice, self._monitor = lattice, monitor
+        self.best: Start | None = None
+        self.is_settled = False
         self._problems = [
             HistogramProblem(
                 item,
@@ -124,24 +131,30 @@ class _Search:
             )
             for item in prepared
         ]
+        n_bins = sum(p.prepared.used[p.bins].sum() for p in self._problems)
+        self._few_bins = n_bins < FEW_BINS
 
-    def best_of(
-        self, guesses: Iterable[Guess], are_near: bool, best: Start | None = None
-    ) -> Start | None:
-        """Refine each on a few rows until one is good or ends where the best has ended."""
+    @property
+    def is_good(self) -> bool:
+        """Whether the best describes the rows."""
+        return self.best is not None and self.best.deviance < GOOD_START
+
+    def try_all(self, guesses: Iterable[Guess], are_near: bool) -> None:
+        """Refine each on a few rows until the search is settled."""
         for origin, guess in guesses:
-            start = self._refined(origin, guess, are_near)
-            agrees = best is not None and np.isclose(
-                start.deviance, best.deviance, rtol=SAME_START, atol=0
-            )
-            if best is None or start.deviance < best.deviance:
-                best = start
-            if best.deviance < GOOD_START or agrees:
-                break
-        return best
+            for start in self._refined(origin, guess, are_near):
+                agrees = self.best is not None and np.isclose(
+                    start.deviance, self.best.deviance, rtol=SAME_START, atol=0
+                )
+                if self.best is None or start.deviance < self.best.deviance:
+                    self.best = start
+                certain = self.best.deviance < (CERTAIN_START if self._few_bins else GOOD_START)
+                self.is_settled = certain or (bool(agrees) and self.is_good)
+                if self.is_settled or (agrees and not are_near):
+                    return
 
-    def _refined(self, origin: str, guess: np.ndarray, is_near: bool) -> Start:
-        """Straight on the counts if the guess is near and that leads to a good fit, else led."""
+    def _refined(self, origin: str, guess: np.ndarray, is_near: bool) -> Iterator[Start]:
+        """Straight on the counts if the guess is near, then led."""
         prior = ForceConstantPrior.around(self._lattice, guess, GUIDING)
         refinement = Refinement(self._lattice, self._problems, prior, self._monitor)
         begin = refinement.starting_point(guess)
@@ -151,9 +164,9 @@ class _Search:
             deviance = overall_deviance(qualities_of(self._problems, end))
             return Start(guess, end.point.parameters, deviance, origin)
 
-        if is_near and (start := fitted(begin)).deviance < GOOD_START:
-            return start
-        return fitted(refinement.led(begin, STAGES, _LEADING_ITERATIONS))
+        if is_near:
+            yield fitted(begin)
+        yield fitted(refinement.led(begin, STAGES, _LEADING_ITERATIONS))
 
     def likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
         """The `ATTEMPTS` that fit best with only scale and background adjusted, in order."""
