@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,6 +121,7 @@ def expected_deviance(means: np.ndarray) -> np.ndarray:
     return np.where(means > _MEANS[-1], 1 + 1 / (6 * means), inside)
 
 
+@cache
 def _expected_deviance_table() -> np.ndarray:
     from scipy.stats import poisson
 

@@ -16,9 +16,9 @@ from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import GUIDING, ForceConstantPrior
 from fcinv_core.inversion.problem import HistogramProblem
-from fcinv_core.inversion.quality import overall_deviance, qualities_of
-from fcinv_core.inversion.refinement import RELIABLE, Monitor, Point, Refinement
-from fcinv_core.inversion.stages import STAGES, Counts
+from fcinv_core.inversion.quality import expected_counts, expected_deviance
+from fcinv_core.inversion.refinement import RELIABLE, Evaluation, Monitor, Point, Refinement
+from fcinv_core.inversion.stages import STAGES, Counts, poisson_deviance
 
 COARSE_ROWS, COARSE_BINS = 150, 1000
 """Q bins of each histogram, and bins of Q and energy, that are enough to find the right valley: a
@@ -31,14 +31,17 @@ ATTEMPTS = 4
 """Of a network's draws and of stiffnesses, those that are refined: whose cumulative spectra fit
 best as they are."""
 
-GOOD_START = 1.6
+GOOD_START = 1.8
 """Deviance per degree of freedom on the coarse problem that ends the search."""
 
 CERTAIN_START, FEW_BINS = 1.05, 3000
 """With so few bins wrong valleys fit nearly as well: only the first deviance ends the search
-then, or that another attempt ends at the same good one."""
+then, or that another attempt ends at the same good one, or finds none better near by."""
 
-SAME_START = 0.01
+GRANTED = 0.1
+"""Relative error of the expected counts that is granted: few samples stand for a bin."""
+
+SAME_START = 0.03
 """Relative difference of deviances with which two attempts end at the same place. That attempts
 agree where the fit is bad ends the scan of a shape's stiffnesses, but not the search."""
 
@@ -143,13 +146,13 @@ class _Search:
         """Refine each on a few rows until the search is settled."""
         for origin, guess in guesses:
             for start in self._refined(origin, guess, are_near):
-                agrees = self.best is not None and np.isclose(
-                    start.deviance, self.best.deviance, rtol=SAME_START, atol=0
-                )
-                if self.best is None or start.deviance < self.best.deviance:
+                change = 1.0 if self.best is None else start.deviance / self.best.deviance - 1
+                agrees = self.best is not None and abs(change) < SAME_START
+                if self.best is None or change < 0:
                     self.best = start
                 certain = self.best.deviance < (CERTAIN_START if self._few_bins else GOOD_START)
-                self.is_settled = certain or (bool(agrees) and self.is_good)
+                confirmed = agrees or (are_near and self.best is not start)
+                self.is_settled = certain or (self.is_good and confirmed)
                 if self.is_settled or (agrees and not are_near):
                     return
 
@@ -161,12 +164,25 @@ class _Search:
 
         def fitted(point: Point) -> Start:
             end = refinement.descended(point, Counts(), _COARSE_ITERATIONS, tolerance=RELIABLE)
-            deviance = overall_deviance(qualities_of(self._problems, end))
-            return Start(guess, end.point.parameters, deviance, origin)
+            return Start(guess, end.point.parameters, self._deviance(end), origin)
 
         if is_near:
             yield fitted(begin)
         yield fitted(refinement.led(begin, STAGES, _LEADING_ITERATIONS))
+
+    def _deviance(self, end: Evaluation) -> float:
+        """Per degree of freedom, of bins with many counts no more than their errors allow."""
+        found = expected = 0.0
+        n_bins, n_fitted = 0, len(end.equations.gradient)
+        for problem, expectation in zip(self._problems, end.expectations, strict=True):
+            used = problem.prepared.used[problem.bins]
+            counts = problem.prepared.counts[problem.bins][used]
+            means = expected_counts(problem, expectation)[used]
+            share = 1 / (1 + GRANTED**2 * 0.5 * (counts + means))
+            found += float(share @ poisson_deviance(counts, means))
+            expected += float(share @ expected_deviance(means))
+            n_bins += len(counts)
+        return found / expected / max(1 - n_fitted / n_bins, 1 / n_bins)
 
     def likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
         """The `ATTEMPTS` that fit best with only scale and background adjusted, in order."""
@@ -176,7 +192,7 @@ class _Search:
 
         def misfit(guess: Guess) -> float:
             begin = refinement.starting_point(guess[1])
-            end = refinement.descended(begin, stage, _ADJUSTING_ITERATIONS, begin)
+            end = refinement.descended(begin, stage, _ADJUSTING_ITERATIONS, begin, RELIABLE)
             return end.equations.cost
 
         return sorted(guesses, key=misfit)[:ATTEMPTS]

@@ -155,11 +155,13 @@ def test_saved_result_is_phonopys(result, tmp_path):
     assert {entry["part"] for entry in document["shells"]} == {"short-ranged"}
 
 
-def test_derivatives_with_dipoles(magnesia, data):
+def test_derivatives_with_dipoles(magnesia, data, monkeypatch):
     lattice = lattice_of(magnesia)
     prepared = PreparedHistogram.from_histogram(data, magnesia.crystal, energy_fwhm=ENERGY_FWHM)
     start = lattice.scaled(lattice.parameters_of(magnesia), 0.93)
     problem = HistogramProblem(prepared, lattice, start)
+    several = problem.multiphonon(lattice.state(start), 1.0)
+    monkeypatch.setattr(problem, "multiphonon", lambda state, resolution_scale: several)
     refinement = Refinement(
         lattice, [problem], ForceConstantPrior.around(lattice, start, FINAL), lambda _: None
     )

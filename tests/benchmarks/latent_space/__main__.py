@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.latent_space.cloud import Cloud
 from benchmarks.latent_space.landing import KINDS, Landing, landings, other_origins
-from benchmarks.latent_space.lines import Straight, straight_lines
+from benchmarks.latent_space.lines import FINER, LARGE, Straight, straight_lines
 from benchmarks.latent_space.pictures import picture
 from benchmarks.latent_space.reading import principal_shares, readings
 from benchmarks.networks import materials
@@ -80,7 +80,10 @@ def section(
         f"Along {len(straight.jumps)} straight lines in {len(straight.energies) - 1} steps: "
         f"largest change of a decoded energy in one step "
         f"{100 * np.median(straight.jumps):.2g} % of the top (median of the lines), "
-        f"{100 * straight.jumps.max():.2g} % at most; a largest step is "
+        f"{100 * straight.jumps.max():.2g} % at most; "
+        f"{100 * straight.finer.max():.2g} % at most once the "
+        f"{np.count_nonzero(straight.jumps > LARGE)} lines with more than {100 * LARGE:.0f} % "
+        f"have steps {FINER} times as fine. A largest step is "
         f"{np.median(straight.roughness):.2g} times the mean one (at most "
         f"{straight.roughness.max():.2g}). Decoded spectra change by "
         f"{100 * np.median(straight.spectra):.2g} % of their weight in one step (at most "

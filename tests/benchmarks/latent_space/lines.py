@@ -15,6 +15,13 @@ from fcinv_core.networks.validation import PhononEnergies
 POINTS = 41
 """Along a line, ends included."""
 
+LARGE = 0.05
+"""Change in one step, over the highest energy, that may be a jump. Energies of modes that become
+unstable are square roots of what passes zero, which is steep but no jump: steps `FINER` times as
+fine tell."""
+
+FINER = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Straight:
@@ -25,6 +32,8 @@ class Straight:
     jumps
         (n_lines,) largest change of any phonon energy between neighbouring points, over the
         highest energy on the line.
+    finer
+        (n_lines,) the same; in steps `FINER` times as fine where it was `LARGE`.
     roughness
         (n_lines,) the same change over the one of even steps, largest over the line (1: all
         steps alike).
@@ -36,6 +45,7 @@ class Straight:
     """
 
     jumps: np.ndarray
+    finer: np.ndarray
     roughness: np.ndarray
     spectra: np.ndarray
     energies: np.ndarray
@@ -49,20 +59,36 @@ def straight_lines(network: LatentNetwork, cloud: Cloud, n: int) -> Straight:
     ends = [np.array([np.argmin(stiffness), np.argmax(stiffness)])]
     ends += [random.choice(len(cloud.mean), 2, replace=False) for _ in range(n - 1)]
     energies_of = PhononEnergies(network.prior)
-    along = torch.linspace(0, 1, POINTS)[:, None]
     matrices, directions = _some_q(network)
-    jumps, roughness, spectra, lines = [], [], [], []
+    jumps, finer, roughness, spectra, lines = [], [], [], [], []
     for begin, end in torch.from_numpy(cloud.mean[np.array(ends)]):
-        latent = (1 - along) * begin + along * end
-        parameters = network.modes.parameters_of(network.coordinates_of(latent))
-        energies = energies_of(parameters).numpy()
-        steps = np.abs(np.diff(energies, axis=0)).max(axis=(1, 2))
+        latent = between(begin, end, POINTS)
+        energies = energies_of(network.modes.parameters_of(network.coordinates_of(latent))).numpy()
+        steps = steps_of(energies)
         jumps.append(steps.max() / energies.max())
         roughness.append(steps.max() / steps.mean())
+        finer.append(jumps[-1])
+        if jumps[-1] > LARGE:
+            dense = between(begin, end, FINER * (POINTS - 1) + 1)
+            parameters = network.modes.parameters_of(network.coordinates_of(dense))
+            finer[-1] = steps_of(energies_of(parameters).numpy()).max() / energies.max()
         shares = network.spectrum_of(latent, directions, matrices).exp()
         spectra.append(float(0.5 * shares.diff(dim=0).abs().sum(dim=-1).mean(dim=-1).max()))
         lines.append(energies)
-    return Straight(np.array(jumps), np.array(roughness), np.array(spectra), lines[0])
+    return Straight(
+        np.array(jumps), np.array(finer), np.array(roughness), np.array(spectra), lines[0]
+    )
+
+
+def between(begin: torch.Tensor, end: torch.Tensor, n: int) -> torch.Tensor:
+    """(n, size) points along a straight line, ends included."""
+    along = torch.linspace(0, 1, n)[:, None]
+    return (1 - along) * begin + along * end
+
+
+def steps_of(energies: np.ndarray) -> np.ndarray:
+    """(n - 1,) largest change of any energy (n, n_q, n_modes) from one point to the next."""
+    return np.abs(np.diff(energies, axis=0)).max(axis=(1, 2))
 
 
 def _some_q(network: LatentNetwork) -> tuple[CellMatrices, torch.Tensor]:

@@ -20,7 +20,7 @@ from fcinv_core.inversion.born_charges import BornCharges
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.scattering.resolution import EnergyResolution
 
-MOST_Q = 400
+MOST_Q = 200
 """Q bins of a measurement; others are as if not measured."""
 
 MOST_ENERGIES = 80
@@ -61,7 +61,9 @@ class Kind:
 
     @property
     def ranges(self) -> MeasurementRanges:
-        """All bands fit below the incident energy, and elastic tails end near the line."""
+        """All bands fit below the incident energy, elastic tails end near the line, and bins are
+        no thicker than 0.2/Å: thick ones take minutes to invert.
+        """
         return MeasurementRanges(
             kinds=self.cuts,
             n_orientations=self.n_orientations,
@@ -71,6 +73,8 @@ class Kind:
             top_energy_over_incident=(0.5, 0.85),
             temperature=(5.0, 400.0),
             energy_bins=(40, MOST_ENERGIES),
+            q_step=(0.03, 0.08),
+            thickness=(0.05, 0.2),
         )
 
 
