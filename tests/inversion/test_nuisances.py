@@ -59,7 +59,7 @@ def test_several_phonons_and_tails_are_told_from_a_flat_background(
 ):
     """Data of the forward model with or without them; force constants are known."""
     data = load("five_orientations_HHL0_slice_clean")
-    elastic, decay = 40.0, 1.8
+    elastic, decay = 4.0, 1.8
     simulated = expected_signal(
         truth,
         data,
