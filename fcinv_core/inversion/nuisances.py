@@ -35,9 +35,12 @@ NUISANCE_SIGMA = np.array([np.inf, np.inf, 1.0, 0.2, 0.05, 0.5, 3.0, 0.5])
 the resolution known to 20 %, the spread of Q inside bins to 5 %, several phonons to a half, as
 multiple scattering looks much alike; the tail of the elastic line a few times the signal."""
 
-LEADING_SIGMA = np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0.5, 0.05, 0.05])
+LEADING_SIGMA = np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0.05, 0.05, 0.05])
 """The same around the first guess while the stages lead the way: else a model whose lines are
 nowhere near those measured makes peace by becoming all background."""
+
+NO_MULTIPHONON = -1.0
+"""Of the scale of scattering by several phonons, as a difference from 1."""
 
 TAIL_BEGINS = 1.5
 """Elastic widths (full, at half maximum) from zero energy at which the elastic tail is stated."""

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from fcinv_core.inversion.lattice import Lattice
-from fcinv_core.inversion.nuisances import BACKGROUND, DECAY, NUISANCES, RESOLUTION, SCALE, pull
+from fcinv_core.inversion.nuisances import (
+    BACKGROUND,
+    DECAY,
+    MULTIPHONON,
+    NO_MULTIPHONON,
+    NUISANCES,
+    RESOLUTION,
+    SCALE,
+    pull,
+)
 from fcinv_core.inversion.prior import ForceConstantPrior
 from fcinv_core.inversion.problem import (
     FINE_SAMPLES,
@@ -127,9 +136,11 @@ class Refinement:
             if known is not None and problem.prepared.has_spectra:
                 nuisances[number] = known.nuisances[number]
             else:
-                # Several phonons too: of soft crystals nothing else may be left.
+                # Several phonons count for the scale: of soft crystals nothing else may be left.
+                # They come in with the counts, as in soft crystals they would fit anything.
                 simulated = problem.values(state, 1.0) + problem.multiphonon(state, 1.0)
                 nuisances[number, [SCALE, BACKGROUND]] = _scale_and_background(problem, simulated)
+                nuisances[number, MULTIPHONON] = NO_MULTIPHONON
         return Point(parameters, nuisances)
 
     def evaluate(self, point: Point, stage: Stage, guess: Point | None = None) -> Evaluation:

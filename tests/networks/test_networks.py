@@ -21,7 +21,7 @@ from fcinv_core.networks.mode_windows import intensities
 SMALL = {"scan_width": 12, "step_width": 16}
 N_CRYSTALS = 12
 
-UNTRAINED = 2e-3
+UNTRAINED = 3e-3
 """Largest difference over the largest force constant: without training, fits start far from where
 they fit, and rounding (1e-7) grows a hundredfold in each."""
 

@@ -1,6 +1,7 @@
 """``python -m benchmarks.networks``: run what is missing of the table, and write it anew.
 
-Every record is kept at once; a run that was stopped goes on where it was.
+Every record is kept at once; a run that was stopped goes on where it was. In the end all of them
+join those of earlier runs, which come with the project.
 """
 
 from __future__ import annotations
@@ -32,13 +33,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--results", type=Path, default=Path("build/networks.jsonl"), help="one line for each case"
     )
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        default=Path(__file__).with_name("records.jsonl.xz"),
+        help="records of earlier runs, which those of this one join",
+    )
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks/networks.md"))
     options = parser.parse_args(arguments)
-    results = Results(options.results)
+    results = Results(options.results, options.kept)
     jobs = results.missing(_jobs(options))
     print(f"{len(jobs)} cases to do")
     if jobs:
         run(jobs, results, options.processes)
+    results.keep()
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", "benchmarks.networks", *given])
     options.page.write_text(page(results.records(), command) + "\n", encoding="utf-8")

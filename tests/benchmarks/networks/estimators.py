@@ -47,6 +47,8 @@ class Estimator:
     ----------
     name
         In tables.
+    made_of
+        What its answers depend on besides the code: the first digits of a model's checksum.
     estimate
         Force constants at a glance. May raise `FcinvError`.
     refine
@@ -54,6 +56,7 @@ class Estimator:
     """
 
     name: str
+    made_of: str
     estimate: Callable[[Case], Answer]
     refine: Callable[[Case], ForceConstants]
 
@@ -75,7 +78,7 @@ def baseline() -> Estimator:
             energy_fwhm=case.resolution,
         ).force_constants
 
-    return Estimator(BASELINE, estimate, refine)
+    return Estimator(BASELINE, "", estimate, refine)
 
 
 def network(name: str, model: Model) -> Estimator:
@@ -95,7 +98,7 @@ def network(name: str, model: Model) -> Estimator:
             energy_fwhm=case.resolution,
         ).force_constants
 
-    return Estimator(name, estimate, refine)
+    return Estimator(name, model.sha256[:12], estimate, refine)
 
 
 @cache

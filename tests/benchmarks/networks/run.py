@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -84,7 +85,7 @@ def scored(case: Case, estimators: Iterable[Estimator], refine: bool = True) -> 
             "truth_refined_mev": valley.distance(case.truth),
         }
     for estimator in estimators:
-        record: Record = {**about, "estimator": estimator.name}
+        record: Record = {**about, "estimator": estimator.name, "made_of": estimator.made_of}
         try:
             seconds, answer = _timed(estimator.estimate, case)
             record["estimate"] = {
@@ -118,23 +119,41 @@ def _timed(function: Callable[[Case], Any], case: Case) -> tuple[float, Any]:
 
 
 class Results:
-    """A file of records that grows line by line, and survives being cut off at any moment."""
+    """A file of records that grows line by line, and survives being cut off at any moment.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Parameters
+    ----------
+    path
+        That file.
+    kept
+        A compressed file of records from earlier runs, which come first.
+    """
+
+    def __init__(self, path: Path, kept: Path | None = None) -> None:
+        self._path, self._kept = path, kept
 
     def records(self) -> list[Record]:
         """All that are whole; of those with the same key the last."""
-        if not self._path.exists():
-            return []
         found = {}
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        for line in self._lines():
             try:
                 record = json.loads(line)
             except json.JSONDecodeError:
                 continue  # cut off when a run was killed
             found[key_of(record)] = record
         return list(found.values())
+
+    def _lines(self) -> Iterator[str]:
+        if self._kept is not None and self._kept.exists():
+            yield from lzma.decompress(self._kept.read_bytes()).decode().splitlines()
+        if self._path.exists():
+            yield from self._path.read_text(encoding="utf-8").splitlines()
+
+    def keep(self) -> None:
+        """Write all records into the compressed file."""
+        assert self._kept is not None
+        lines = [json.dumps(_rounded(record), ensure_ascii=False) for record in self.records()]
+        self._kept.write_bytes(lzma.compress(("\n".join(lines) + "\n").encode()))
 
     def append(self, record: Record) -> None:
         """Add a record, on a line of its own even after one that was cut off."""
@@ -147,18 +166,28 @@ class Results:
             file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
-        """What of the jobs is not there yet."""
-        refined = {key_of(record): "limits" in record for record in self.records()}
+        """What of the jobs is not there yet, or was answered by another model."""
+        records = {key_of(record): record for record in self.records()}
+
+        def is_done(key: tuple[str, str, str, int, str], refine: bool) -> bool:
+            record, estimator = records.get(key), find(key[0], key[-1])
+            if record is None or (estimator and record["made_of"] != estimator.made_of):
+                return False
+            return "limits" in record or not refine
+
         left = []
         for job in jobs:
-            names = tuple(
-                key[-1]
-                for key in job.keys
-                if key not in refined or (job.refine and not refined[key])
-            )
+            names = tuple(key[-1] for key in job.keys if not is_done(key, job.refine))
             if names:
                 left.append(replace(job, estimators=names))
         return left
+
+
+def _rounded(value: Any) -> Any:
+    """With five significant digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def run(jobs: Sequence[Job], results: Results, processes: int) -> None:

@@ -1,0 +1,56 @@
+"""Of several stiffnesses, which lead into different valleys, spectra choose the right one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from networks.groups import group_of
+
+from fcinv_core.networks.cell_modes import CellModes
+from fcinv_core.networks.spectra import SpectraGatherer
+from fcinv_core.networks.valleys import LEAST_PROBABILITY, possible_starts, surprise
+from fcinv_core.networks.wedge import WedgeMesh
+
+
+def test_starts_are_the_likeliest_and_all_that_are_not_excluded():
+    corrected = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    probability = torch.tensor([[0.6, LEAST_PROBABILITY / 2, 0.3, 0.1]])
+    starts = possible_starts(corrected, probability.log(), torch.tensor([0.15]))
+    assert starts.tolist() == pytest.approx([0.15, 0.1, 0.3, 0.4])
+
+
+@pytest.fixture(scope="module")
+def seen(germanium_prior):
+    """Gathered spectra of three crystals, and their coordinates."""
+    modes = CellModes(germanium_prior)
+    gatherer = SpectraGatherer(germanium_prior, WedgeMesh.of(germanium_prior.crystal), modes)
+    parameters = germanium_prior.sample(3, 8)
+    centres = np.random.default_rng(4).uniform(-2.5, 2.5, (120, 3))
+    group = group_of(germanium_prior, parameters, centres, fwhm=1.5)
+    return gatherer.of_group(group), modes.coordinates(parameters)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.3, 2.0])
+def test_other_stiffnesses_surprise_more_than_the_truth(seen, factor):
+    spectra, truth = seen
+    assert (surprise(spectra, truth) < surprise(spectra, factor * truth)).all()
+
+
+def test_surprise_is_blind_to_the_scale(seen):
+    spectra, truth = seen
+    doubled = replace(spectra, expected=2 * spectra.expected)
+    torch.testing.assert_close(
+        surprise(doubled, truth), surprise(spectra, truth), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_one_measurement_is_judged_for_several_crystals_at_once(seen):
+    spectra, truth = seen
+    first = replace(spectra, counts=spectra.counts[:1], expected=spectra.expected[:1])
+    together = surprise(first.repeated(3), truth)
+    alone = torch.cat([surprise(first, one[None]) for one in truth])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    assert together.argmin() == 0
