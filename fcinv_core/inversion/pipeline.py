@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from fcinv_core.inversion.born_charges import BornCharges
     from fcinv_core.networks.model import Model
 
-_FINE_ITERATIONS, _LAST_ITERATIONS = 15, 6
+_FINE_ITERATIONS, _LAST_ITERATIONS, _ROUNDS = 15, 6, 3
 
 Progress = Callable[[str, float], None]
 
@@ -272,16 +272,21 @@ def _refine_on_counts(
     refine: bool,
     clock: _Clock,
 ) -> Evaluation:
-    """Fit all bins, then once more with empty bins and excess scatter seen for what they are."""
+    """Fit all bins, then again with empty bins and excess scatter seen for what they are.
+
+    What empty bins are taken for depends on the fit, which they bend: hence `_ROUNDS`.
+    """
     refinement = Refinement(lattice, problems, prior if refine else None, clock.tick)
     point = refinement.starting_point(initial)
     result = refinement.minimise(point, Counts(), _FINE_ITERATIONS)
-    for problem, expected in zip(problems, result.expectations, strict=True):
-        problem.weigh(believed_exposure(problem, expected), 1.0)
-    scatter = [quality.scatter for quality in qualities_of(problems, result)]
-    for problem, factor in zip(problems, scatter, strict=True):
-        problem.weigh(problem.believed, factor)
-    return refinement.settled(result.trial, result.vicinities, Counts(), _LAST_ITERATIONS)
+    for _ in range(_ROUNDS):
+        for problem, expected in zip(problems, result.expectations, strict=True):
+            problem.weigh(believed_exposure(problem, expected), 1.0)
+        scatter = [quality.scatter for quality in qualities_of(problems, result)]
+        for problem, factor in zip(problems, scatter, strict=True):
+            problem.weigh(problem.believed, factor)
+        result = refinement.settled(result.trial, result.vicinities, Counts(), _LAST_ITERATIONS)
+    return result
 
 
 def _fit(

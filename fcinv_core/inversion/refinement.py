@@ -292,10 +292,10 @@ class Refinement:
         for _ in range(max_iterations):
             self._monitor(stage.name)
             equations = current.equations
-            step = _damped_step(equations, damping)
+            step = self._step(current, damping)
             while self._largest_logarithm(step) > LARGEST_LOGARITHM_STEP:
                 damping *= 10
-                step = _damped_step(equations, damping)
+                step = self._step(current, damping)
             predicted = -float(step @ equations.gradient) / 2
             if predicted < CONVERGED:
                 break
@@ -319,6 +319,17 @@ class Refinement:
                     break
         return current
 
+    def _step(self, current: Evaluation, damping: float) -> np.ndarray:
+        """Damped, and ending where several phonons scatter nothing rather than beyond that."""
+        step = _damped_step(current.equations, damping)
+        own = np.arange(len(self.problems)) * len(NUISANCES) + MULTIPHONON
+        places = len(current.point.parameters) + own
+        least = NO_MULTIPHONON - current.point.nuisances[:, MULTIPHONON]
+        beyond = step[places] < least
+        if not beyond.any():
+            return step
+        return _damped_step(current.equations, damping, places[beyond], least[beyond])
+
     def _largest_logarithm(self, step: np.ndarray) -> float:
         """Largest change of a logarithm (scale, resolution, decay) in a step."""
         nuisances = step[-len(self.problems) * len(NUISANCES) :].reshape(-1, len(NUISANCES))
@@ -341,12 +352,25 @@ def _nuisance_of(guess: Point | None, number: int) -> np.ndarray | None:
     return None if guess is None else guess.nuisances[number]
 
 
-def _damped_step(equations: NormalEquations, damping: float) -> np.ndarray:
-    """Solve (H + damping diag H) step = -gradient, symmetrically scaled."""
+def _damped_step(
+    equations: NormalEquations,
+    damping: float,
+    fixed: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
+    """Solve (H + damping diag H) step = -gradient, symmetrically scaled.
+
+    The elements ``fixed`` of the step are ``known``.
+    """
     scale = 1.0 / np.sqrt(np.maximum(np.diag(equations.curvature), 1e-30))
     scaled = equations.curvature * np.outer(scale, scale)
     scaled[np.diag_indices_from(scaled)] += damping
-    solution, *_ = np.linalg.lstsq(scaled, -equations.gradient * scale, rcond=1e-14)
+    right = -equations.gradient * scale
+    if fixed is not None and known is not None:
+        right -= scaled[:, fixed] @ (known / scale[fixed])
+        scaled[fixed], scaled[:, fixed] = 0.0, 0.0
+        scaled[fixed, fixed], right[fixed] = 1.0, known / scale[fixed]
+    solution, *_ = np.linalg.lstsq(scaled, right, rcond=1e-14)
     return solution * scale
 
 

@@ -104,6 +104,21 @@ class CellSpectra:
             directions=self.directions[:, chosen],
         )
 
+    def binned(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of the energies that were measured, in meV and counts.
+
+        Returns
+        -------
+        Edges (m + 1,); counts and expected counts, (n, KINDS, n_cells, m) each.
+        """
+        last = int(torch.searchsorted(self.edges, self.highest))
+        edges = self.edges[: max(last, 2) + 1]
+        counts, expected = (
+            running[..., : len(edges)].diff(dim=-1).clamp(min=0)
+            for running in (self.counts, self.expected)
+        )
+        return edges, counts, expected
+
     def repeated(self, n: int) -> CellSpectra:
         """One measurement ``n`` times."""
         return replace(

@@ -79,12 +79,7 @@ class SpectraFit(torch.nn.Module):
         (n, n_coordinates) and (n, n_coordinates, n_coordinates), differentiable by the weights
         of the network.
         """
-        last = int(torch.searchsorted(spectra.edges, spectra.highest))
-        edges = spectra.edges[: max(last, 2) + 1]
-        counts, expected = (
-            running[..., : len(edges)].diff(dim=-1).clamp(min=0)
-            for running in (spectra.counts, spectra.expected)
-        )
+        edges, counts, expected = spectra.binned()
         lines = Lines.of(spectra, present, edges)
         intensity = lines.intensity
         scale = _total(counts) / _total(expected * intensity).clamp(min=1e-9)

@@ -55,12 +55,7 @@ def surprise(spectra: CellSpectra, coordinates: torch.Tensor) -> torch.Tensor:
     coordinates
         (n, n_coordinates) of force constants.
     """
-    last = max(int(torch.searchsorted(spectra.edges, spectra.highest)), 2)
-    edges = spectra.edges[: last + 1]
-    counts, expected = (
-        running[..., : len(edges)].diff(dim=-1).clamp(min=0)
-        for running in (spectra.counts, spectra.expected)
-    )
+    edges, counts, expected = spectra.binned()
     intensity = Lines.of(spectra, coordinates, edges).intensity
     along = 0.5 * (edges[1:] + edges[:-1]) / edges[-1]
     parts = torch.stack([intensity, torch.ones_like(intensity), along.expand_as(intensity)], -1)
