@@ -52,7 +52,7 @@ def test_force_constants_that_no_force_field_has_seen(model):
         found = model.network.estimate_from([case.prepared])
         parameters = model.prior.basis.parameters_of(case.truth)
         right = energies(torch.from_numpy(parameters)[None])
-        error = (energies(found.parameters.double()) - right).square().mean().sqrt()
+        error = (energies(found.parameters[:1].double()) - right).square().mean().sqrt()
         errors.append(float(error / right.max()))
         turned = case.crystal.point_group_rotations[29]
         rotated = replace(case.prepared, centres=case.prepared.centres @ turned.T)
