@@ -74,19 +74,31 @@ class FitQuality:
         means = np.where(used, expected_counts(problem, expected), 1.0)
         pulls = np.where(used, (counts - means) / np.sqrt(means), np.nan)
         n_bins = int(used.sum())
-        freedom = max(1.0 - n_fitted / n_bins, 1.0 / n_bins)
         weights = problem.believed[used]
-        deviance = weights @ poisson_deviance(counts[used], means[used])
         residuals = np.full(prepared.used.shape, np.nan)
         residuals[problem.bins] = pulls
         return cls(
             residuals,
-            float(deviance / (weights @ expected_deviance(means[used])) / freedom),
-            float(np.average(pulls[used] ** 2, weights=weights) / freedom),
+            deviance_per_dof(counts[used], means[used], weights, n_fitted),
+            float(np.average(pulls[used] ** 2, weights=weights) / _freedom(n_bins, n_fitted)),
             _explained(counts[used], exposure[used], means[used] / exposure[used]),
             _neighbour_correlation(pulls),
             n_bins,
         )
+
+
+def deviance_per_dof(
+    counts: np.ndarray, means: np.ndarray, weights: np.ndarray, n_fitted: int
+) -> float:
+    """Weighted Poisson deviance of bins (n,) over its expectation, per degree of freedom."""
+    deviance = weights @ poisson_deviance(counts, means)
+    expected = weights @ expected_deviance(means)
+    return float(deviance / expected / _freedom(len(counts), n_fitted))
+
+
+def _freedom(n_bins: int, n_fitted: int) -> float:
+    """Share of the bins that is left when so many numbers were fitted."""
+    return max(1.0 - n_fitted / n_bins, 1.0 / n_bins)
 
 
 def expected_counts(problem: HistogramProblem, expected: Expectation) -> np.ndarray:

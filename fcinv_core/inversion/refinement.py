@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,17 +179,21 @@ class Refinement:
         guess: Point | None,
     ) -> float:
         cost = 0.0 if self.prior is None else self.prior.penalty(point.parameters)[0]
-        for number, (problem, own, vicinity) in enumerate(
-            zip(self.problems, values, vicinities, strict=True)
-        ):
-            if own is None or vicinity is None:
-                continue
+        for number, problem, own, vicinity in self._taking_part(values, vicinities):
             nuisance = point.nuisances[number]
             signal = problem.signal(own, nuisance, vicinity)
             expected = Expectation(signal, np.empty((*signal.shape, 0)))
             cost += stage.compare(problem, expected).cost
             cost += pull(nuisance, _nuisance_of(guess, number))[0]
         return cost
+
+    def _taking_part(
+        self, values: Values, vicinities: Vicinities
+    ) -> Iterator[tuple[int, HistogramProblem, np.ndarray, Vicinity]]:
+        """Number, problem, values and vicinity of those that do."""
+        for number, (own, vicinity) in enumerate(zip(values, vicinities, strict=True)):
+            if own is not None and vicinity is not None:
+                yield number, self.problems[number], own, vicinity
 
     def _evaluated(
         self,
@@ -203,31 +207,32 @@ class Refinement:
         n_par, n_nuisance = len(point.parameters), len(NUISANCES)
         size = n_par + point.nuisances.size
         gradient, curvature = np.zeros(size), np.zeros((size, size))
+        cost = 0.0
         expectations = []
-        for number, (problem, plain, vicinity) in enumerate(
-            zip(self.problems, values, vicinities, strict=True)
-        ):
+        # Nuisances of histograms that do not take part wait for the counts.
+        waiting = np.repeat([float(own is None) for own in values], n_nuisance)
+        curvature[np.arange(n_par, size), np.arange(n_par, size)] = waiting
+        for number, problem, plain, vicinity in self._taking_part(values, vicinities):
             nuisance = point.nuisances[number]
             first = n_par + number * n_nuisance
             own = np.arange(first, first + n_nuisance)
             index = own if fixed else np.r_[0:n_par, own]
-            if plain is None or vicinity is None:
-                curvature[own, own] = 1.0  # waits for the counts
-                continue
             expected = problem.expectation(plain, nuisance, vicinity)
             expectations.append(expected)
             part = stage.compare(problem, expected)
             gradient[index] += part.gradient
             curvature[np.ix_(index, index)] += part.curvature
-            _, slope, weak = pull(nuisance, _nuisance_of(guess, number))
+            pulled, slope, weak = pull(nuisance, _nuisance_of(guess, number))
+            cost += part.cost + pulled
             gradient[own] += slope
             curvature[own, own] += weak
         if self.prior is None:
             curvature[np.arange(n_par), np.arange(n_par)] = 1.0
         else:
-            gradient[:n_par] += self.prior.penalty(point.parameters)[1]
+            penalty, by_parameters = self.prior.penalty(point.parameters)
+            cost += penalty
+            gradient[:n_par] += by_parameters
             curvature[:n_par, :n_par] += self.prior.precision
-        cost = self._cost(point, values, vicinities, stage, guess)
         equations = NormalEquations(cost, gradient, curvature)
         return Evaluation(Trial(point, cost, values), equations, tuple(expectations), vicinities)
 

@@ -16,9 +16,9 @@ from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import GUIDING, ForceConstantPrior
 from fcinv_core.inversion.problem import HistogramProblem
-from fcinv_core.inversion.quality import expected_counts, expected_deviance
+from fcinv_core.inversion.quality import deviance_per_dof, expected_counts
 from fcinv_core.inversion.refinement import RELIABLE, Evaluation, Monitor, Point, Refinement
-from fcinv_core.inversion.stages import STAGES, Counts, poisson_deviance
+from fcinv_core.inversion.stages import STAGES, Counts
 
 COARSE_ROWS, COARSE_BINS = 150, 1000
 """Q bins of each histogram, and bins of Q and energy, that are enough to find the right valley: a
@@ -105,9 +105,12 @@ def find_start(
         search.try_all(search.likeliest(candidates), are_near=True)
     for name, shape in shapes:
         if not search.is_good:
+            # What was tried would agree with itself.
+            was_tried = first is not None and np.allclose(shape, first[1])
             guesses = [
                 (f"stiffness {factor:g} of {name}", lattice.scaled(shape, factor))
                 for factor in STIFFNESS_SCAN
+                if factor != 1.0 or not was_tried
             ]
             search.try_all(search.likeliest(guesses), are_near=False)
     assert search.best is not None
@@ -172,17 +175,14 @@ class _Search:
 
     def _deviance(self, end: Evaluation) -> float:
         """Per degree of freedom, of bins with many counts no more than their errors allow."""
-        found = expected = 0.0
-        n_bins, n_fitted = 0, len(end.equations.gradient)
+        parts = []
         for problem, expectation in zip(self._problems, end.expectations, strict=True):
             used = problem.prepared.used[problem.bins]
-            counts = problem.prepared.counts[problem.bins][used]
             means = expected_counts(problem, expectation)[used]
-            share = 1 / (1 + GRANTED**2 * 0.5 * (counts + means))
-            found += float(share @ poisson_deviance(counts, means))
-            expected += float(share @ expected_deviance(means))
-            n_bins += len(counts)
-        return found / expected / max(1 - n_fitted / n_bins, 1 / n_bins)
+            parts.append((problem.prepared.counts[problem.bins][used], means))
+        counts, means = (np.concatenate(part) for part in zip(*parts, strict=True))
+        share = 1 / (1 + GRANTED**2 * 0.5 * (counts + means))
+        return deviance_per_dof(counts, means, share, len(end.equations.gradient))
 
     def likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
         """The `ATTEMPTS` that fit best with only scale and background adjusted, in order."""

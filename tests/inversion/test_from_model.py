@@ -81,11 +81,14 @@ def test_a_result_outside_of_what_the_network_knows_is_named(
     assert any("unlike what the network was trained on" in r for r in result.verdict.reasons)
 
 
-def test_a_bad_estimate_is_left_behind_and_named(no_force_field, data, silicon, truth, prior):
+def test_a_bad_estimate_is_left_behind_and_named(
+    no_force_field, data, silicon, truth, prior, rms_error
+):
     """At a third of the stiffness, and sure of it."""
     model = toy_model(prior, prior.basis.parameters_of(truth) / 3, spread=0.01)
     result = invert([data], silicon, model=model, energy_fwhm=ENERGY_FWHM)
     assert result.deviance_per_dof < 1.3
+    assert rms_error(result.start) > 10 > 5 * rms_error(result.force_constants)
     assert result.settings["network_and_refinement"]["sigmas"] > 4
     assert result.verdict.trust != "yes"
     assert any("network and the refinement disagree" in why for why in result.verdict.reasons)

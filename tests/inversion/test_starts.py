@@ -71,6 +71,18 @@ def test_another_shape_is_tried_where_the_first_one_leads_nowhere(prepared, latt
     assert start.origin.endswith("the right one") and start.deviance < GOOD_START
 
 
+def test_what_was_tried_is_not_tried_again(prepared, lattice, guesses):
+    """Else the estimate would agree with itself, and no other stiffness would be tried."""
+    ((_, wrong),) = guesses(0.05)
+    tried = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Search, "likeliest", lambda search, found: tried.extend(found) or [])
+        find_start([prepared], lattice, wrong, iter([("it", wrong)]), [("it", wrong)], silent)
+    assert [origin for origin, _ in tried] == [
+        f"stiffness {factor:g} of it" for factor in STIFFNESS_SCAN if factor != 1
+    ]
+
+
 def test_maps_are_judged_on_more_wave_vectors(load, truth, lattice, true_parameters, prepared):
     data = PreparedHistogram.from_histogram(
         load("HK0_map_30meV_clean"), truth.crystal, energy_fwhm=2.4
