@@ -38,7 +38,7 @@ NUISANCES = (
     ("q_spread_scale", "Spread of Q in a bin"),
     ("multiphonon_scale", "Scattering by several phonons"),
     ("elastic_tail", "Elastic tail"),
-    ("elastic_decay", "Its decay"),
+    ("elastic_decay", "Decay of the elastic tail"),
 )
 """Keys of ``HistogramFit.nuisance`` with their names, in the order they are shown."""
 
