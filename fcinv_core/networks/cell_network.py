@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fcinv_core.networks.calibration import Calibration, features_of
 from fcinv_core.networks.cell_modes import CellMatrices, CellModes, Waves
 from fcinv_core.networks.mode_windows import intensities, mode_windows
 from fcinv_core.networks.network import Estimates, Network, Settings
@@ -15,7 +16,7 @@ from fcinv_core.networks.spectra import CellSpectra, SpectraGatherer
 from fcinv_core.networks.spectra_fit import SpectraFit
 from fcinv_core.networks.step import Step
 from fcinv_core.networks.stiffness_scan import StiffnessScan, conditions_of
-from fcinv_core.networks.valleys import possible_starts, surprise
+from fcinv_core.networks.valleys import agreement, possible_starts
 from fcinv_core.networks.wedge import WedgeMesh
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ WEIGHT_OF_SPREAD = 0.01
 DISPERSION_FLOOR = 1e-5
 """Relative error (squared) of dynamical matrices below which it hardly matters."""
 
+Evidence = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Coordinates, the inverse of their covariance, and what the last step pooled."""
+
 
 class CellNetwork(Network):
     """A stiffness scan, steps and fits, for networks to build on.
@@ -72,10 +76,16 @@ class CellNetwork(Network):
         width = int(self._settings["step_width"])
         self.steps = torch.nn.ModuleList([Step(width) for _ in HALF_WIDTHS])
         self.fits = torch.nn.ModuleList([SpectraFit(width) for _ in range(N_FITS)])
+        self.calibration = Calibration()
 
     def settings(self) -> dict[str, int | float]:
         """Widths of the layers."""
         return dict(self._settings)
+
+    def begin_with(self, other: Network) -> None:
+        """See `Network`; spreads are calibrated anew after the training."""
+        super().begin_with(other)
+        self.calibration.reset()
 
     def prepare(self, groups: Sequence[MeasurementGroup]) -> list[CellSpectra]:
         """One for each group."""
@@ -85,14 +95,8 @@ class CellNetwork(Network):
     def estimate_from(self, prepared: Sequence[PreparedHistogram]) -> Estimates:
         """All histograms together, from each stiffness that the scan does not exclude."""
         spectra = self.gathered(prepared)
-        corrected, log_probability = self.scan(spectra, self.modes)
-        likeliest = most_probable(corrected, log_probability)
-        starts = possible_starts(corrected, log_probability, likeliest)
-        repeated = spectra.repeated(len(starts))
-        evidence = self._evidence_from(repeated, starts)
-        best_first = surprise(repeated, evidence[0]).argsort(stable=True)
-        found, matrix, whole = (part[best_first] for part in evidence)
-        return Estimates(*self._answer(found, matrix, whole))
+        owners, evidence = self._ends(spectra)
+        return self._in_parameters(spectra.taken(owners), evidence)
 
     def gathered(self, prepared: Sequence[PreparedHistogram]) -> CellSpectra:
         """What the network sees of all histograms together."""
@@ -114,28 +118,71 @@ class CellNetwork(Network):
         raise NotImplementedError
 
     @torch.no_grad()
-    def estimate(self, spectra: Sequence[CellSpectra]) -> Estimates:
-        """From the most probable stiffness of the scan."""
-        found = [self._answer(*self.evidence(item)) for item in spectra]
-        return Estimates(*(torch.cat(part) for part in zip(*found, strict=True)))
+    def estimate(self, spectra: Sequence[CellSpectra], *, at_leisure: bool = False) -> Estimates:
+        """From the most probable stiffness; ``at_leisure`` from all that are not excluded."""
+        end = self.best_end if at_leisure else self._first_end
+        found = [self._in_parameters(item, end(item)) for item in spectra]
+        return Estimates(
+            torch.cat([each.parameters for each in found]),
+            torch.cat([each.covariance for each in found]),
+        )
+
+    @torch.no_grad()
+    def calibrate(self, spectra: Sequence[Sequence[CellSpectra]], parameters: torch.Tensor) -> None:
+        """See `Network`."""
+        parts = []
+        for item in (item for several in spectra for item in several):
+            coordinates, covariance = self._answer(*self.best_end(item))
+            parts.append((coordinates, covariance, features_of(item, coordinates, covariance)))
+        found, covariance, features = (torch.cat(part) for part in zip(*parts, strict=True))
+        errors = found - self.modes.coordinates(parameters)
+        self.calibration.fit(errors, covariance, features)
+
+    def _in_parameters(self, spectra: CellSpectra, evidence: Evidence) -> Estimates:
+        """What is answered to ``evidence`` from ``spectra``, with calibrated spreads."""
+        coordinates, covariance = self._answer(*evidence)
+        features = features_of(spectra, coordinates, covariance)
+        covariance = self.calibration(covariance, features)
+        to_parameters = self.modes.to_parameters
+        return Estimates(
+            self.modes.parameters_of(coordinates), to_parameters @ covariance @ to_parameters.T
+        )
 
     def _answer(
         self, found: torch.Tensor, matrix: torch.Tensor, whole: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Parameters and covariance, from what `evidence` gives."""
+        """Coordinates and their covariance (float64), from what `best_end` gives."""
         raise NotImplementedError
 
-    def evidence(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Coordinates after all steps and fits from the most probable stiffness.
-
-        Also the inverse of their covariance, and what the last step pooled.
-        """
+    def _first_end(self, spectra: CellSpectra) -> Evidence:
+        """Where steps and fits lead each measurement from its most probable stiffness."""
         return self._evidence_from(spectra, most_probable(*self.scan(spectra, self.modes)))
 
-    def _evidence_from(
-        self, spectra: CellSpectra, log_stiffness: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The same from any stiffnesses (n,)."""
+    def best_end(self, spectra: CellSpectra) -> Evidence:
+        """Where steps and fits lead each measurement from the best of its possible stiffnesses."""
+        owners, (found, matrix, whole) = self._ends(spectra)
+        first = torch.searchsorted(owners, torch.arange(len(spectra), device=owners.device))
+        return found[first], matrix[first], whole[first]
+
+    def _ends(self, spectra: CellSpectra) -> tuple[torch.Tensor, Evidence]:
+        """Where steps and fits lead from each stiffness that the scan does not exclude.
+
+        Returns
+        -------
+        Which measurement each end belongs to, rising, (m,); evidence, the best of each
+        measurement first.
+        """
+        corrected, log_probability = self.scan(spectra, self.modes)
+        likeliest = most_probable(corrected, log_probability)
+        owners, starts = possible_starts(corrected, log_probability, likeliest)
+        each = spectra.taken(owners)
+        found, matrix, whole = self._evidence_from(each, starts)
+        order = agreement(each, found).surprise.argsort(stable=True)
+        order = order[owners[order].argsort(stable=True)]
+        return owners[order], (found[order], matrix[order], whole[order])
+
+    def _evidence_from(self, spectra: CellSpectra, log_stiffness: torch.Tensor) -> Evidence:
+        """After all steps and fits from logarithms of stiffnesses (n,)."""
         present = self._start(log_stiffness)
         for number in range(len(self.steps)):
             waves, change, _, weights, whole = self._look(number, spectra, present)

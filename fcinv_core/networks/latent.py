@@ -107,7 +107,7 @@ class LatentNetwork(CellNetwork):
     def posterior(
         self, found: torch.Tensor, matrix: torch.Tensor, whole: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of latent coordinates, from what `CellNetwork.evidence` gives.
+        """Of latent coordinates, from what `CellNetwork.best_end` gives.
 
         Returns
         -------
@@ -212,7 +212,7 @@ class LatentNetwork(CellNetwork):
 
     def encoded(self, spectra: CellSpectra) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the standard deviation of latent coordinates, (n, size)."""
-        mean, log_deviation, _ = self.posterior(*self.evidence(spectra))
+        mean, log_deviation, _ = self.posterior(*self.best_end(spectra))
         return mean, log_deviation
 
     def _answer(
@@ -231,9 +231,7 @@ class LatentNetwork(CellNetwork):
         best = possible(self.coordinates_of(mean))
         around = (draws - best).double()
         covariance = torch.einsum("sni,snj->nij", around, around) / _DRAWS
-        to_parameters = self.modes.to_parameters
-        covariance = to_parameters @ covariance @ to_parameters.T
-        return self.modes.parameters_of(best), covariance
+        return best, covariance
 
 
 def fingerprints(directions: torch.Tensor, matrices: CellMatrices, top: float) -> torch.Tensor:

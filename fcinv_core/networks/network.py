@@ -93,9 +93,25 @@ class Network(torch.nn.Module):
         """
         raise NotImplementedError
 
-    def estimate(self, spectra: Any) -> Estimates:
-        """Force constants of each measurement of `prepare`; without gradient."""
+    def estimate(self, spectra: Any, *, at_leisure: bool = False) -> Estimates:
+        """Force constants of each measurement of `prepare`; without gradient.
+
+        Only ``at_leisure`` all is done that `estimate_from` does.
+        """
         raise NotImplementedError
+
+    def calibrate(self, spectra: Sequence[Any], parameters: torch.Tensor) -> None:
+        """After training: make stated spreads hold the truth as often as they should.
+
+        Networks whose spread is right as it is leave it so.
+
+        Parameters
+        ----------
+        spectra
+            From `prepare`, several times, of measurements that were not trained on.
+        parameters
+            (n, n_parameters) eV/Å²: the truth of all of them.
+        """
 
     def estimate_from(self, prepared: Sequence[PreparedHistogram]) -> Estimates:
         """Force constants of one crystal from all of its measurements together.

@@ -17,7 +17,7 @@ from fcinv_core.ensemble.batches import MeasurementBatches
 from fcinv_core.ensemble.measurement_group import MeasurementGroup, SimulatedGroup
 from fcinv_core.networks.training_settings import TrainingSettings
 
-PLANS, VALIDATION_PLANS, WEIGHTS, ROUND, STEP, VALIDATION = range(6)
+PLANS, VALIDATION_PLANS, WEIGHTS, ROUND, STEP, VALIDATION, CALIBRATION = range(7)
 """What random numbers of a training are for."""
 
 

@@ -119,13 +119,9 @@ class CellSpectra:
         )
         return edges, counts, expected
 
-    def repeated(self, n: int) -> CellSpectra:
-        """One measurement ``n`` times."""
-        return replace(
-            self,
-            counts=self.counts.expand(n, -1, -1, -1),
-            expected=self.expected.expand(n, -1, -1, -1),
-        )
+    def taken(self, owners: torch.Tensor) -> CellSpectra:
+        """Of the measurements with the numbers ``owners`` (m,), any of them any number of times."""
+        return replace(self, counts=self.counts[owners], expected=self.expected[owners])
 
 
 class SpectraGatherer:

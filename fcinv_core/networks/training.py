@@ -3,7 +3,7 @@
 Rounds of crystals are simulated as training goes on; each is observed several times with other
 noise, and the weights follow the gradient of the network's losses. What is validated and kept is
 the moving average of the weights, where it did best on measurements in geometries that were never
-trained on.
+trained on. In the end the stated spreads are calibrated, on others of these.
 
 All random numbers follow from the seed and the number of the step, none from the clock or from
 what came before. A training that was killed and resumed ends with the same weights, to the last
@@ -32,6 +32,7 @@ from fcinv_core.networks.model import Model
 from fcinv_core.networks.model_card import ModelCard
 from fcinv_core.networks.network import Network, Settings
 from fcinv_core.networks.reproducible import (
+    CALIBRATION,
     PLANS,
     STEP,
     VALIDATION,
@@ -171,10 +172,9 @@ class _Training:
             for rows, size in ((pool, settings.group_size), (other_pool, GROUP_SIZE))
         )
         self._rounds = Rounds(batches, settings, seed)
+        self._others = others
         self._tell("Simulating", 0.0)
-        self._validation = ValidationSet(
-            others, settings.validation_cases, seed_of(seed, VALIDATION), self.averaged
-        )
+        self._validation = self._not_trained_on(settings.validation_cases, VALIDATION)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -212,17 +212,21 @@ class _Training:
         best = self.points[self._best_place()]
         network = _copy_of(self.network)
         network.load_state_dict(self.best)
+        network.to(self.device)
+        self._tell("Calibrating spreads", 1.0)
+        self._not_trained_on(self.settings.calibration_cases, CALIBRATION).calibrate(network)
+        scores = self._validation.scores(network, at_leisure=True)
         training = {
             "measurements": best.measurements,
             "seconds": round(self.points[-1].seconds),
-            "coverage of 1 sigma": best.scores.coverage,
+            "coverage of 1 sigma": scores.coverage,
             "device": self.device.type,
             "seed": self.seed,
             "settings": asdict(self.settings),
             "ranges": described["ranges"],
         }
         card = ModelCard.describing(
-            network, training=training, scores=best.scores.kinds, command=command
+            network, training=training, scores=scores.kinds, command=command
         )
         Model(network.prior, network, card).save(self.folder.model)
         write_table(self.points, self.folder.path)
@@ -251,6 +255,10 @@ class _Training:
 
             pools.append(self.folder.pool(name, planned))
         return pools
+
+    def _not_trained_on(self, n: int, purpose: int) -> ValidationSet:
+        """Measurements in geometries that were not trained on."""
+        return ValidationSet(self._others, n, seed_of(self.seed, purpose), self.averaged)
 
     def _take_step(self) -> None:
         """Look at some measurements, and change the weights."""

@@ -47,13 +47,15 @@ class TrainingSettings:
         Measurements that are planned, to train with and to validate with.
     validation_cases
         Measurements on which the network is judged; a quarter idealised.
+    calibration_cases
+        Others, on which stated spreads are calibrated in the end.
     steps_between_validations
         Steps.
     patience
         Training ends after so many validations in a row without improvement.
     """
 
-    measurements: int = 200_000
+    measurements: int = 120_000
     per_step: int = 64
     group_size: int = 32
     learning_rate: float = 2e-3
@@ -68,6 +70,7 @@ class TrainingSettings:
     geometries: int = 480
     validation_geometries: int = 40
     validation_cases: int = 512
+    calibration_cases: int = 512
     steps_between_validations: int = 256
     patience: int = 20
 

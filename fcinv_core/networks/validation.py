@@ -116,11 +116,16 @@ class ValidationSet:
                 for start in range(0, len(groups), per_part)
             ]
 
-    @torch.no_grad()
-    def scores(self, network: Network) -> ValidationScores:
-        """How well it does now."""
+    def calibrate(self, network: Network) -> None:
+        """Let it see how far its estimates are from the truth."""
         network.eval()
-        found = [network.estimate(part) for part in self._parts]
+        network.calibrate(self._parts, self.parameters)
+
+    @torch.no_grad()
+    def scores(self, network: Network, *, at_leisure: bool = False) -> ValidationScores:
+        """How well it does now, in a hurry or ``at_leisure`` (see `Network.estimate`)."""
+        network.eval()
+        found = [network.estimate(part, at_leisure=at_leisure) for part in self._parts]
         parameters = torch.cat([each.parameters for each in found]).double()
         covariance = torch.cat([each.covariance for each in found]).double()
         # Whoever estimates nothing has all energies wrong.

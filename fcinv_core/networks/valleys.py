@@ -7,6 +7,8 @@ ends decides.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from fcinv_core.networks.lines import Lines
@@ -28,23 +30,50 @@ _ROUNDS = 3
 
 def possible_starts(
     corrected: torch.Tensor, log_probability: torch.Tensor, most_probable: torch.Tensor
-) -> torch.Tensor:
-    """(m,) logarithms of stiffnesses to start from, for one measurement.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logarithms of stiffnesses to start from, for n measurements.
 
     Parameters
     ----------
     corrected, log_probability
-        (1, N_GUESSES) of `StiffnessScan`.
+        (n, N_GUESSES) of `StiffnessScan`.
     most_probable
-        (1,), which comes first.
+        (n,), which come first.
+
+    Returns
+    -------
+    Which measurement each start belongs to, (m,); the starts, (m,).
     """
-    likely = log_probability[0].exp() > LEAST_PROBABILITY
-    return torch.cat([most_probable, corrected[0][likely]])
+    likely = log_probability.exp() > LEAST_PROBABILITY
+    owners = torch.arange(len(corrected), device=corrected.device)
+    return (
+        torch.cat([owners, likely.nonzero()[:, 0]]),
+        torch.cat([most_probable, corrected[likely]]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How well coordinates of n crystals explain gathered spectra, (n,) each.
+
+    Attributes
+    ----------
+    surprise
+        Negative logarithm of the likelihood, over the number of bins.
+    misfit
+        Squared differences over variances, mean over bins.
+    background
+        What does not go with the lines, as a share of all counts, from 0 to 1.
+    """
+
+    surprise: torch.Tensor
+    misfit: torch.Tensor
+    background: torch.Tensor
 
 
 @torch.no_grad()
-def surprise(spectra: CellSpectra, coordinates: torch.Tensor) -> torch.Tensor:
-    """(n,) negative logarithm of the likelihood of gathered spectra, over the number of bins.
+def agreement(spectra: CellSpectra, coordinates: torch.Tensor) -> Agreement:
+    """Of gathered spectra with force constants.
 
     Scale and a sloping background are fitted; errors are those of counts and of `MODEL_ERROR`.
 
@@ -72,8 +101,15 @@ def surprise(spectra: CellSpectra, coordinates: torch.Tensor) -> torch.Tensor:
         found = torch.cat([found[:, :1].clamp(min=0), found[:, 1:]], dim=1)
         fitting = (parts @ found[:, None, None, :, None])[..., 0].clamp(min=0)
     variance = _variance(counts, fitting)
-    unlikely = (counts - fitting).square() / variance + variance.log()
-    return 0.5 * (unlikely * measured).sum(dim=(1, 2, 3)) / measured.sum(dim=(1, 2, 3))
+    misfit = (counts - fitting).square() / variance
+    n_bins = measured.sum(dim=(1, 2, 3))
+    of_lines = (found[:, 0, None, None, None] * parts[..., 0]).sum(dim=(1, 2, 3))
+    in_all = fitting.sum(dim=(1, 2, 3)).clamp(min=1e-9)
+    return Agreement(
+        surprise=0.5 * ((misfit + variance.log()) * measured).sum(dim=(1, 2, 3)) / n_bins,
+        misfit=(misfit * measured).sum(dim=(1, 2, 3)) / n_bins,
+        background=(1 - of_lines / in_all).clamp(0.0, 1.0),
+    )
 
 
 def _variance(counts: torch.Tensor, fitting: torch.Tensor) -> torch.Tensor:

@@ -40,6 +40,7 @@ TINY = TrainingSettings(
     geometries=4,
     validation_geometries=2,
     validation_cases=32,
+    calibration_cases=32,
     steps_between_validations=6,
 )
 """15 steps in rounds of 4, validations after 6, 12 and 15."""

@@ -21,7 +21,11 @@ from benchmarks.networks.table import page
 def main(arguments: list[str] | None = None) -> None:
     """Run, and write the page."""
     parser = argparse.ArgumentParser(prog="benchmarks.networks", description=__doc__)
-    parser.add_argument("--cases", type=int, default=200, help="of each cell")
+    parser.add_argument("--cases", type=int, default=200, help="of each cell, up to this number")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument(
+        "--elsewhere", type=int, default=20, help="the same, with truths that are no draws"
+    )
     parser.add_argument("--material", action="append", choices=["Ge", "MgO", "Al", "Si", "Cu"])
     parser.add_argument("--kind", action="append", choices=list(KINDS))
     parser.add_argument("--estimator", action="append", choices=[*ARCHITECTURES, BASELINE])
@@ -65,7 +69,9 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
             Job(material, kind, origin, number, found, not options.alone)
             for kind in options.kind or KINDS
             for origin in origins
-            for number in range(options.cases)
+            for number in range(
+                options.first, options.cases if origin == materials.DRAWN else options.elsewhere
+            )
             if found
         ]
     return sorted(jobs, key=lambda job: job.number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from prior_truths import crystal_of, truths
+from prior_truths import DATA, crystal_of, truths
 
 from fcinv_core.crystal import Crystal, ForceConstants
 from fcinv_core.crystal.transfer import carried_to
@@ -16,6 +16,9 @@ MATERIALS = ("Ge", "MgO", "Al")
 
 DRAWN = "prior"
 """Origin of truths that are drawn from the prior; others are those of `prior_truths.truths`."""
+
+OTHER_FORCE_FIELD = "SevenNet"
+"""Origin of what a force field says that priors know nothing of."""
 
 HELD_OUT_SEED = 1_751_477_348
 """Of draws from the prior that no training has seen."""
@@ -29,19 +32,29 @@ def crystal(material: str) -> Crystal:
 
 @cache
 def known_elsewhere(material: str) -> dict[str, ForceConstants]:
-    """Force constants that no force field has seen, by origin, on the user's crystal.
+    """Force constants that priors know nothing of, by origin, on the user's crystal.
 
     In its supercell, so that the inversion can express them.
     """
-    return {origin: carried_to(fc, crystal(material)) for origin, fc in truths(material).items()}
+    found = dict(truths(material))
+    file = DATA / f"force_constants/{material}_sevennet.yaml.xz"
+    if file.is_file():
+        found[OTHER_FORCE_FIELD] = ForceConstants.from_file(file)
+    carried = {origin: carried_to(fc, crystal(material)) for origin, fc in found.items()}
+    if (charges := born_charges(material)) is not None and file.is_file():
+        # A force field knows no charges.
+        carried[OTHER_FORCE_FIELD] = charges.given_to(carried[OTHER_FORCE_FIELD])
+    return carried
 
 
 @cache
 def born_charges(material: str) -> BornCharges | None:
     """Those that the user of a polar crystal gives."""
-    for origin, force_constants in known_elsewhere(material).items():
+    for origin, force_constants in truths(material).items():
         if force_constants.born_charges is not None:
-            return BornCharges.from_force_constants(force_constants, origin)
+            return BornCharges.from_force_constants(
+                carried_to(force_constants, crystal(material)), origin
+            )
     return None
 
 

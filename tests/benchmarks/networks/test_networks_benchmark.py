@@ -24,6 +24,7 @@ from scipy.stats import binomtest
 
 from fcinv_core.crystal.neighbours import Neighbours
 from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
+from fcinv_core.ensemble.potentials import force_field_constants
 from fcinv_core.errors import FcinvError
 from fcinv_core.networks.model import Model
 from fcinv_core.networks.model_card import ModelCard
@@ -157,7 +158,7 @@ def test_cases_are_what_they_say():
 def test_one_orientation_is_one():
     case = make_case("Ge", "one-orientation", "stand-in", 0, 100)
     assert case.histogram.orientations == 1
-    (known,) = materials.known_elsewhere("Ge").values()
+    known = materials.known_elsewhere("Ge")["stand-in"]
     assert np.array_equal(case.truth.values, known.values)
 
 
@@ -167,12 +168,24 @@ def test_truths_are_held_out():
         truth = materials.truth(MATERIAL, "prior", number)
         found = materials.prior(MATERIAL).basis.parameters_of(truth)
         assert np.allclose(found, drawn[number], atol=1e-9)
-    assert materials.origins("Al") == ("prior", "measured, 80 K", "measured, 300 K")
+    assert materials.origins("Al") == ("prior", "measured, 80 K", "measured, 300 K", "SevenNet")
+
+
+def test_another_force_field_says_something_else():
+    """Of a polar crystal, too, which gets its charges from elsewhere."""
+    for material in ("MgO", "Al"):
+        truth = materials.truth(material, "SevenNet", 0)
+        assert materials.prior(material).where(truth).is_stable
+        own = force_field_constants(materials.crystal(material))
+        if (charges := materials.born_charges(material)) is not None:
+            own = charges.given_to(own)
+        assert Errors.of(own, truth).relative > 0.05
+        assert (truth.born_charges is None) == (charges is None)
 
 
 def test_errors_of_scaled_force_constants():
     """Energies go with the square root of the force constants."""
-    (truth,) = materials.known_elsewhere("Ge").values()
+    truth = materials.known_elsewhere("Ge")["stand-in"]
     errors = Errors.of(truth.scaled(1.21), truth)
     energies = truth.frequencies(ZONE)
     assert errors.dispersion == pytest.approx(0.1 * np.sqrt(np.mean(energies**2)), rel=1e-5)
@@ -186,7 +199,7 @@ def test_errors_of_scaled_force_constants():
 
 
 def test_zone_boundary_of_face_centred_cubic():
-    (truth,) = materials.known_elsewhere("Ge").values()
+    truth = materials.known_elsewhere("Ge")["stand-in"]
     points = zone_boundary(truth)
     assert not (np.abs(points).max(axis=1) < 1e-9).any()
     assert len(np.unique(points, axis=0)) == len(points)
