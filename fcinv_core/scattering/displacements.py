@@ -10,6 +10,7 @@ modes is integrated: leaving out Γ alone would cost several percent of ⟨u u�
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +73,30 @@ def brillouin_mesh(
     return np.vstack([points, inner]), volume * np.append(weights, inner_weights)
 
 
+def irreducible_mesh(
+    crystal: Crystal, mesh_length: float = MESH_LENGTH
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`brillouin_mesh` reduced by the point group: q points (n, 3) and their weights (n,).
+
+    The very same tensors for the same crystal, so that what belongs to them is kept, too.
+    """
+    lattice, rotations = crystal.primitive_lattice, crystal.point_group_rotations
+    described = (np.ascontiguousarray(part, dtype=float).tobytes() for part in (lattice, rotations))
+    return _irreducible_mesh(*described, mesh_length)
+
+
+@lru_cache(maxsize=16)
+def _irreducible_mesh(
+    lattice: bytes, rotations: bytes, mesh_length: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    points, weights = brillouin_mesh(np.frombuffer(lattice).reshape(3, 3), mesh_length)
+    reduced = IrreducibleQ.from_points(points, np.frombuffer(rotations).reshape(-1, 3, 3))
+    return (
+        torch.from_numpy(reduced.q_points),
+        torch.from_numpy(np.bincount(reduced.index, weights)),
+    )
+
+
 def _integral_less_sum(steps: np.ndarray) -> float:
     """∫ d³q/(V q²) - Σ' 1/q² over all lattice points q but 0 of a lattice with cell volume V.
 
@@ -125,11 +150,9 @@ class Displacements:
     """
 
     def __init__(self, crystal: Crystal, fourier: FourierSum) -> None:
-        points, weights = brillouin_mesh(crystal.primitive_lattice)
-        reduced = IrreducibleQ.from_points(points, crystal.point_group_rotations)
-        self.q_points = torch.from_numpy(reduced.q_points)
+        self.q_points, weights = irreducible_mesh(crystal)
         self._waves = fourier.waves(self.q_points, torch.float64)
-        self._weights = torch.as_tensor(np.bincount(reduced.index, weights), device=fourier.device)
+        self._weights = weights.to(fourier.device)
         masses = np.asarray(crystal.primitive_masses, float)
         prefactor = np.repeat(0.5 * HBAR_SQUARED_OVER_U / masses, 9)
         average = symmetriser(*crystal.atom_operations) * prefactor
