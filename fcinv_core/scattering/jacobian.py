@@ -9,6 +9,7 @@ import torch
 from fcinv_core.scattering.dynamical import RealSpace
 from fcinv_core.scattering.hermitian import packed_gradient
 from fcinv_core.scattering.kernel import reciprocal_gaps
+from fcinv_core.scattering.line_table import LineTable
 from fcinv_core.scattering.plan import Block, SpectraPlan, momentum_squares
 from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.threads import run_blocks
@@ -71,6 +72,8 @@ def spectra_with_jacobian(
     tensors, tensor_slopes = tensors.to(dtype), tensor_slopes.to(dtype)
     by_momentum = 0.5 * tensor_slopes.reshape(-1, 9, n_par).transpose(0, 1).reshape(9, -1)
 
+    table = LineTable.worthwhile(plan.kernel, scale, plan.n_modes, derivatives=True)
+
     def differentiate(block: Block) -> None:
         waves = plan.waves(block)
         modes = plan.modes(block, real_space, waves, polar)
@@ -79,10 +82,13 @@ def spectra_with_jacobian(
              for wave, part in zip(waves, (even, odd), strict=True)],
             dim=1,
         )  # fmt: skip
-        lines = plan.kernel.lines(modes.squared_energies, scale, derivatives=True)
-        assert lines.slope is not None and lines.by_width is not None
-        kernels = torch.cat([lines.dense(lines.value), lines.dense(lines.slope)], dim=2)[0]
-        widths = lines.dense(lines.by_width)[0]
+        if table is None:
+            lines = plan.kernel.lines(modes.squared_energies, scale, derivatives=True)
+            assert lines.slope is not None and lines.by_width is not None
+            line, slope, by_width = map(lines.dense, (lines.value, lines.slope, lines.by_width))
+        else:
+            line, slope, by_width = table.derivatives(modes.squared_energies)
+        kernels, widths = torch.cat([line, slope], dim=2)[0], by_width[0]
         reciprocal, close = (part[0] for part in reciprocal_gaps(modes.squared_energies))
         vectors = modes.eigenvectors[0]
         n_modes = vectors.shape[-1]

@@ -122,6 +122,11 @@ class SpectraPlan:
         self._positions = torch.as_tensor(positions.T, dtype=torch.float64, device=device)
         self._strength = torch.as_tensor(strength, dtype=dtype, device=device)
 
+    @property
+    def n_modes(self) -> int:
+        """Of all q points together."""
+        return len(self.q_points) * self.fourier.n_modes
+
     def tasks(self, n_sets: int) -> list[tuple[Block, slice]]:
         """Blocks, each with as many of ``n_sets`` sets of force constants as fit a block."""
         return [
