@@ -38,11 +38,10 @@ def test_interpolated_lines_are_those_worked_out_one_by_one(line: LineShape, low
     sources = kernel(line, lowest).sources(modes(), SCALE)
     strength = sources.strength.sum(dim=-1)
     change = sources.strength_slope.abs() + (sources.strength * sources.centre_slope).abs()
-    for one, other, unit in zip(
-        found, exact, (strength, change.sum(dim=-1), strength), strict=True
-    ):
-        # The highest line of unit area is 0.7 per meV.
-        assert ((one - other).abs() <= 1e-7 * unit[..., None]).all()
+    # Lines of unit area are up to 1 per meV high. Slopes of a tabulated width have kinks.
+    units = (1e-7 * strength, 1e-5 * change.sum(dim=-1), 1e-7 * strength)
+    for one, other, tolerance in zip(found, exact, units, strict=True):
+        assert ((one - other).abs() <= tolerance[..., None]).all()
     torch.testing.assert_close(table.values(modes()), found[0], rtol=1e-12, atol=0)
 
 
