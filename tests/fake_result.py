@@ -71,7 +71,7 @@ def fit(axes, seed=0, source="si_slice.nxs"):
     }
     return HistogramFit(
         measured=histogram(axes, signal),
-        simulated=histogram(axes, simulated),
+        simulate=lambda: histogram(axes, simulated),
         used=used,
         residual=residual,
         nuisance=nuisance,

@@ -20,6 +20,12 @@ _INDEPENDENCE = (0.3, 0.03, 1e-3)
 """An element becomes a parameter when the part of it that the parameters chosen so far do not
 determine is at least this fraction of it; smaller fractions serve only what is still free."""
 
+_FOUND: dict[tuple[str, float, float | None], tuple[np.ndarray, np.ndarray]] = {}
+"""Maps and elements of `ForceConstantBasis` by contents of the crystal, its tolerance and the
+cutoff: finding them takes seconds, and inversions of many measurements ask for the same again."""
+
+_MOST_FOUND = 8
+
 
 @dataclass(frozen=True, eq=False)
 class ForceConstantBasis:
@@ -76,7 +82,10 @@ class ForceConstantBasis:
         """
         if cutoff is not None and not cutoff > 0:
             raise FcinvError(f"cutoff {cutoff} Å is not positive")
+        key = (crystal.content_hash, crystal.symprec, cutoff)
         neighbours = Neighbours(crystal)
+        if key in _FOUND:
+            return cls._named(neighbours, cutoff, *_FOUND[key])
         if not neighbours.shells:
             raise FcinvError(
                 f"a supercell of one atom has no force constants of {crystal.formula}: take a "
@@ -95,6 +104,9 @@ class ForceConstantBasis:
         ).T
         linear_map = np.linalg.solve(space[rows].T, space.T).T
         linear_map[np.abs(linear_map) < 1e-12] = 0.0
+        if len(_FOUND) >= _MOST_FOUND:
+            _FOUND.pop(next(iter(_FOUND)))
+        _FOUND[key] = linear_map, elements
         return cls._named(neighbours, cutoff, linear_map, elements)
 
     @classmethod

@@ -49,6 +49,7 @@ class Lattice:
         self.dynamics = LatticeDynamics(basis.crystal)
         self.polar = self.dynamics.polar_part_of(start)
         self._start = start
+        self._last: tuple[np.ndarray, LatticeState] | None = None
         units = torch.from_numpy(np.ascontiguousarray(basis.map.T))
         self.directions = self.dynamics.real_space(units.reshape(-1, *start.values.shape))
         self._dipole_values = np.zeros(start.values.shape)
@@ -94,8 +95,10 @@ class Lattice:
         return parameters + (factor - 1) * self.stiffness(parameters)
 
     def state(self, parameters: np.ndarray) -> LatticeState:
-        """Displacements for ``parameters`` (n_par,) in eV/Å²."""
-        return LatticeState(parameters, self)
+        """Displacements for ``parameters`` (n_par,) in eV/Å²; the last one is remembered."""
+        if self._last is None or not np.array_equal(self._last[0], parameters):
+            self._last = parameters.copy(), LatticeState(parameters, self)
+        return self._last[1]
 
     def modes(self, parameters: np.ndarray, q_points: np.ndarray) -> Modes:
         """Modes at (n_q, 3) in reciprocal coordinates of the primitive cell."""

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,13 +185,13 @@ def invert(
     elif network is not None:
         uncertainty = uncertainty.replaced_by(network.covariance(lattice))
     bands = dispersion(lattice, parameters, uncertainty.covariance)
-    clock.start("Simulating", 1.0)
+    clock.start("Judging", 1.0)
     force_constants = lattice.force_constants(parameters)
     if model is not None:
         position = model.prior.where(force_constants)
     names = [str(source) for source in sources] or [h.source for h in histograms]
     fits = tuple(
-        _fit(item, problem, quality, lattice, force_constants, best, uncertainty, number, name)
+        _fit(item, problem, quality, lattice, best, uncertainty, number, name)
         for number, (item, problem, quality, name) in enumerate(
             zip(prepared, problems, qualities, names, strict=True)
         )
@@ -294,31 +295,17 @@ def _fit(
     problem: HistogramProblem,
     quality: FitQuality,
     lattice: Lattice,
-    force_constants: ForceConstants,
     best: Evaluation,
     uncertainty: Uncertainty,
     number: int,
     name: str,
 ) -> HistogramFit:
-    """Nuisances in the units of the data, and the simulated copy."""
+    """Nuisances in the units of the data, and what makes the simulated copy."""
     histogram = prepared.histogram
     values, sigmas = best.point.nuisances[number], uncertainty.nuisance_sigma[number]
-    scale, width = float(np.exp(values[SCALE])), float(np.exp(values[RESOLUTION]))
-    model = ForwardModel(
-        force_constants.crystal,
-        histogram,
-        prepared.temperature,
-        prepared.resolution,
-        q_spread_scale=float(1 + values[Q_SPREAD]),
-        tolerance=max(TOLERANCE, problem.sampling_error),
-    )
-    signal = scale * histogram.spectra(model(force_constants, resolution_scale=width))
-    state = lattice.state(best.point.parameters)
-    signal = histogram.from_spectra(signal + problem.smooth(state, prepared.centres, values))
-    no_variance = np.where(np.isnan(signal), np.nan, 0.0)
     return HistogramFit(
         measured=histogram,
-        simulated=histogram.with_values(signal, no_variance),
+        simulate=partial(_simulated, problem, lattice, best.point.parameters, values),
         used=histogram.from_spectra(prepared.used),
         residual=histogram.from_spectra(quality.residuals),
         nuisance=estimates(values, sigmas, problem.typical_signal, prepared),
@@ -330,6 +317,33 @@ def _fit(
         orientations=histogram.orientations,
         source=name,
     )
+
+
+def _simulated(
+    problem: HistogramProblem, lattice: Lattice, parameters: np.ndarray, values: np.ndarray
+) -> SQEHistogram:
+    """The model on all bins of a histogram.
+
+    Parameters
+    ----------
+    parameters, values
+        (n_par,) eV/Å² and nuisances, as they were fitted.
+    """
+    prepared, force_constants = problem.prepared, lattice.force_constants(parameters)
+    histogram = prepared.histogram
+    scale, width = float(np.exp(values[SCALE])), float(np.exp(values[RESOLUTION]))
+    model = ForwardModel(
+        force_constants.crystal,
+        histogram,
+        prepared.temperature,
+        prepared.resolution,
+        q_spread_scale=float(1 + values[Q_SPREAD]),
+        tolerance=max(TOLERANCE, problem.sampling_error),
+    )
+    signal = scale * histogram.spectra(model(force_constants, resolution_scale=width))
+    smooth = problem.smooth(lattice.state(parameters), prepared.centres, values)
+    signal = histogram.from_spectra(signal + smooth)
+    return histogram.with_values(signal, np.where(np.isnan(signal), np.nan, 0.0))
 
 
 def _input_record(name: str) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,6 +115,7 @@ class HistogramProblem:
         largest_rows: int | None = None,
     ) -> None:
         self.prepared = prepared
+        self._last: dict[str, tuple[LatticeState, float, np.ndarray]] = {}
         numbers = sample_counts(
             lambda points: lattice.energies(reference, points),
             prepared.bin_vectors,
@@ -213,7 +216,22 @@ class HistogramProblem:
 
     def values(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
         """(n_rows, n_energy) S(Q,E) in mbarn/meV on rows, without scale and background."""
-        return self._spectra_on(self._plan, state, resolution_scale)
+        return self._remembered(
+            "values", state, resolution_scale, partial(self._spectra_on, self._plan)
+        )
+
+    def _remembered(
+        self,
+        what: str,
+        state: LatticeState,
+        resolution_scale: float,
+        make: Callable[[LatticeState, float], np.ndarray],
+    ) -> np.ndarray:
+        """What was made last, if it is asked for again."""
+        last = self._last.get(what)
+        if last is None or last[0] is not state or last[1] != resolution_scale:
+            last = self._last[what] = state, resolution_scale, make(state, resolution_scale)
+        return last[2]
 
     def _spectra_on(
         self, plan: SpectraPlan, state: LatticeState, resolution_scale: float
@@ -259,7 +277,12 @@ class HistogramProblem:
     def multiphonon(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
         """(n_rows, n_energy) scattering by two and more phonons, mbarn/meV."""
         centres = self.prepared.centres[self.bins[self._first_bin]]
-        return self._multiphonon.spectra(state, centres, resolution_scale)
+        return self._remembered(
+            "multiphonon",
+            state,
+            resolution_scale,
+            lambda state, scale: self._multiphonon.spectra(state, centres, scale),
+        )
 
     def _slopes(
         self, state: LatticeState, resolution_scale: float, most_samples: int

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -41,8 +43,10 @@ class HistogramFit:
 
     Attributes
     ----------
-    measured, simulated
-        The input and the fitted model on the same bins (NaN where the input is NaN).
+    measured
+        The input.
+    simulate
+        Makes what `simulated` keeps.
     used
         Shape of the signal, bool: bins that took part in the fit.
     residual
@@ -63,7 +67,7 @@ class HistogramFit:
     """
 
     measured: SQEHistogram
-    simulated: SQEHistogram
+    simulate: Callable[[], SQEHistogram]
     used: np.ndarray
     residual: np.ndarray
     nuisance: dict[str, Estimate]
@@ -74,6 +78,14 @@ class HistogramFit:
     q_points: int
     orientations: int
     source: str = ""
+
+    @cached_property
+    def simulated(self) -> SQEHistogram:
+        """The fitted model on the bins of the input (NaN where the input is NaN).
+
+        Worked out when it is first asked for: where bins are wide it may take longer than the fit.
+        """
+        return self.simulate()
 
 
 @dataclass(frozen=True)

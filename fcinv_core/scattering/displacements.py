@@ -10,12 +10,13 @@ modes is integrated: leaving out Γ alone would cost several percent of ⟨u u�
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from fcinv_core.scattering.dynamical import FourierSum, RealSpace
+from fcinv_core.scattering.dynamical import FourierSum, Modes, RealSpace
 from fcinv_core.scattering.irreducible import GRID, IrreducibleQ, first_of_each
 from fcinv_core.scattering.kernel import Lines, bose_occupation, continued_energy
 from fcinv_core.scattering.partial_densities import (
@@ -72,6 +73,30 @@ def brillouin_mesh(
     return np.vstack([points, inner]), volume * np.append(weights, inner_weights)
 
 
+def irreducible_mesh(
+    crystal: Crystal, mesh_length: float = MESH_LENGTH
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`brillouin_mesh` reduced by the point group: q points (n, 3) and their weights (n,).
+
+    The very same tensors for the same crystal, so that what belongs to them is kept, too.
+    """
+    lattice, rotations = crystal.primitive_lattice, crystal.point_group_rotations
+    described = (np.ascontiguousarray(part, dtype=float).tobytes() for part in (lattice, rotations))
+    return _irreducible_mesh(*described, mesh_length)
+
+
+@lru_cache(maxsize=16)
+def _irreducible_mesh(
+    lattice: bytes, rotations: bytes, mesh_length: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    points, weights = brillouin_mesh(np.frombuffer(lattice).reshape(3, 3), mesh_length)
+    reduced = IrreducibleQ.from_points(points, np.frombuffer(rotations).reshape(-1, 3, 3))
+    return (
+        torch.from_numpy(reduced.q_points),
+        torch.from_numpy(np.bincount(reduced.index, weights)),
+    )
+
+
 def _integral_less_sum(steps: np.ndarray) -> float:
     """∫ d³q/(V q²) - Σ' 1/q² over all lattice points q but 0 of a lattice with cell volume V.
 
@@ -125,11 +150,9 @@ class Displacements:
     """
 
     def __init__(self, crystal: Crystal, fourier: FourierSum) -> None:
-        points, weights = brillouin_mesh(crystal.primitive_lattice)
-        reduced = IrreducibleQ.from_points(points, crystal.point_group_rotations)
-        self.q_points = torch.from_numpy(reduced.q_points)
+        self.q_points, weights = irreducible_mesh(crystal)
         self._waves = fourier.waves(self.q_points, torch.float64)
-        self._weights = torch.as_tensor(np.bincount(reduced.index, weights), device=fourier.device)
+        self._weights = weights.to(fourier.device)
         masses = np.asarray(crystal.primitive_masses, float)
         prefactor = np.repeat(0.5 * HBAR_SQUARED_OVER_U / masses, 9)
         average = symmetriser(*crystal.atom_operations) * prefactor
@@ -150,15 +173,7 @@ class Displacements:
         matrices = real_space.matrices(self._waves)
         if polar is not None:
             matrices = matrices + polar
-        blocks = partial_densities(
-            matrices,
-            diagonalised(matrices),
-            self._weights,
-            _ThermalAmplitude(temperature),
-        )
-        # The cell around Γ is a parallelepiped, so its subdivision breaks the symmetry a little,
-        # and the irreducible points do more so; the average restores it exactly.
-        return (blocks.flatten(1) @ self._symmetriser.T).unflatten(1, (-1, 3, 3))
+        return self._of(matrices, diagonalised(matrices), temperature)
 
     def slopes(
         self,
@@ -173,21 +188,42 @@ class Displacements:
         -------
         (n_atoms, 3, 3, n_directions) in Å² per unit of the directions.
         """
-        even = real_space.even.detach().requires_grad_()
-        odd = real_space.odd.detach().requires_grad_()
+        matrices = real_space.matrices(self._waves)
+        if polar is not None:
+            matrices = matrices + polar
+        modes = diagonalised(matrices)
+        # Tensors are symmetric: xx, xy, xz, yy, yz, zz are all. Each is taken from a set of its
+        # own, so that one way back serves all of them.
+        first, second = torch.triu_indices(3, 3, device=matrices.device)
+        n_atoms = len(self._symmetriser) // 9
+        n_sets = n_atoms * len(first)
+        each = matrices.detach().expand(n_sets, -1, -1).requires_grad_()
         with torch.enable_grad():
-            tensors = self.tensors(RealSpace(even, odd), temperature, polar)[0]
-        # Tensors are symmetric: xx, xy, xz, yy, yz, zz are all.
-        first, second = torch.triu_indices(3, 3, device=tensors.device)
-        rows = []
-        for component in tensors[:, first, second].reshape(-1):
-            by_even, by_odd = torch.autograd.grad(component, (even, odd), retain_graph=True)
-            rows.append(
-                directions.even.flatten(1) @ by_even.flatten()
-                + directions.odd.flatten(1) @ by_odd.flatten()
+            tensors = self._of(
+                each,
+                Modes(
+                    modes.squared_energies.expand(n_sets, -1, -1),
+                    modes.eigenvectors.expand(n_sets, -1, -1, -1),
+                ),
+                temperature,
             )
+            own = tensors.unflatten(0, (n_atoms, -1)).diagonal(dim1=0, dim2=2)
+            chosen = own[torch.arange(len(first)), first, second].sum()
+        (by_matrices,) = torch.autograd.grad(chosen, each)
+        n_even = directions.even.shape[-1]
+        cosines, sines = self._waves
+        by_even, by_odd = cosines.T @ by_matrices[..., :n_even], sines.T @ by_matrices[..., n_even:]
+        slopes = by_even.flatten(1) @ directions.even.flatten(1).T
+        slopes = slopes + by_odd.flatten(1) @ directions.odd.flatten(1).T
         place = torch.tensor([[0, 1, 2], [1, 3, 4], [2, 4, 5]], device=tensors.device)
-        return torch.stack(rows).reshape(len(tensors), len(first), -1)[:, place]
+        return slopes.reshape(n_atoms, len(first), -1)[:, place]
+
+    def _of(self, matrices: torch.Tensor, modes: Modes, temperature: float) -> torch.Tensor:
+        """`tensors` of D(q) at ``q_points``."""
+        blocks = partial_densities(matrices, modes, self._weights, _ThermalAmplitude(temperature))
+        # The cell around Γ is a parallelepiped, so its subdivision breaks the symmetry a little,
+        # and the irreducible points do more so; the average restores it exactly.
+        return (blocks.flatten(1) @ self._symmetriser.T).unflatten(1, (-1, 3, 3))
 
 
 @dataclass(frozen=True)

@@ -61,3 +61,16 @@ def packed_gradient(matrices: torch.Tensor) -> torch.Tensor:
     double = torch.where(rows == columns, 1.0, 2.0).to(matrices.real.dtype)
     even, odd = lower_triangles(matrices.real, matrices.imag)
     return torch.cat([even * double, 2 * odd], dim=-1)
+
+
+def packed_dyads(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """`packed_gradient` of X = l rᵀ + (l rᵀ)† for vectors l and r (..., n)."""
+    size = left.shape[-1]
+    rows, columns = _lower(size, 0, left.device)
+    below = rows != columns
+    there = left.index_select(-1, rows) * right.index_select(-1, columns)
+    back = left.index_select(-1, columns) * right.index_select(-1, rows)
+    double = torch.where(below, 2.0, 1.0).to(there.real.dtype)
+    even = (there.real + back.real) * double
+    odd = 2 * (there.imag - back.imag)[..., below]
+    return torch.cat([even, odd], dim=-1)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fcinv_core.scattering.displacements import MESH_LENGTH, brillouin_mesh, symmetriser
+from fcinv_core.scattering.displacements import MESH_LENGTH, irreducible_mesh, symmetriser
 from fcinv_core.scattering.dynamical import Modes, RealSpace
-from fcinv_core.scattering.irreducible import IrreducibleQ, with_time_reversal
+from fcinv_core.scattering.irreducible import with_time_reversal
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.partial_densities import (
@@ -87,11 +87,9 @@ class IncoherentScattering:
         self._fourier = fourier
         self._one_phonon, self._multiphonon = one_phonon, multiphonon
         self._kernel = kernel.to(fourier.device, fourier.dtype)
-        points, weights = brillouin_mesh(crystal.primitive_lattice, mesh_length(crystal))
-        reduced = IrreducibleQ.from_points(points, crystal.point_group_rotations)
-        self._q_points = torch.from_numpy(reduced.q_points)
+        self._q_points, weights = irreducible_mesh(crystal, mesh_length(crystal))
         self._waves = fourier.waves(self._q_points)
-        self._weights = self._tensor(np.bincount(reduced.index, weights))
+        self._weights = self._tensor(weights)
 
         average = symmetriser(*crystal.atom_operations)
         self._symmetriser = self._tensor(average)
@@ -106,7 +104,7 @@ class IncoherentScattering:
         self._one_strength = self._tensor(incoherent / crystal.primitive_masses)
         self._many_strength = self._tensor(total * MBARN_PER_SQUARE_FM)
 
-    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+    def _tensor(self, values: np.ndarray | torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(values, dtype=self._fourier.dtype, device=self._fourier.device)
 
     def spectra(

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import torch
 
 from fcinv_core.scattering.dynamical import RealSpace
-from fcinv_core.scattering.hermitian import packed_gradient
+from fcinv_core.scattering.hermitian import packed_dyads
 from fcinv_core.scattering.kernel import reciprocal_gaps
+from fcinv_core.scattering.line_table import LineTable
 from fcinv_core.scattering.plan import Block, SpectraPlan, momentum_squares
 from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.threads import run_blocks
+
+KEPT_BYTES = 2**27
+"""Changes of D(q) along all directions that take no more than this are kept with the plan."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,39 @@ class SpectraJacobian:
     spectra: torch.Tensor
     parameters: torch.Tensor
     resolution: torch.Tensor
+
+
+class _Changes:
+    """Changes of D(q) along each direction at the q points of a plan, (n_q, (3 n_atoms)², n_par).
+
+    They are always the same and cost as much as all that is done with them: kept, unless they
+    would fill the memory.
+    """
+
+    def __init__(self, plan: SpectraPlan, directions: RealSpace) -> None:
+        n_numbers = len(plan.q_points) * plan.fourier.n_modes**2 * len(directions.even)
+        self._kept: dict[int, torch.Tensor] | None = None if 8 * n_numbers > KEPT_BYTES else {}
+        # Translations first, parameters last.
+        self._parts = [
+            part.movedim(0, -1).to(plan.fourier.dtype).contiguous()
+            for part in (directions.even, directions.odd)
+        ]
+
+    def at(self, block: Block, waves: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """At the q points of a block, whose waves are given."""
+        if self._kept is None:
+            return self._worked_out(waves)
+        first = block.q_points.start
+        if first not in self._kept:
+            self._kept[first] = self._worked_out(waves)
+        return self._kept[first]
+
+    def _worked_out(self, waves: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        changes = [
+            (wave @ part.flatten(1)).unflatten(1, part.shape[1:])
+            for wave, part in zip(waves, self._parts, strict=True)
+        ]
+        return torch.cat(changes, dim=1)
 
 
 def spectra_with_jacobian(
@@ -64,25 +101,23 @@ def spectra_with_jacobian(
     jacobian = torch.empty((*value.shape, n_par), dtype=dtype, device=device)
     width = torch.empty_like(value)
     scale = torch.as_tensor(resolution_scale, dtype=dtype, device=device)
-    # Translations first, parameters last.
-    even, odd = (
-        part.movedim(0, -1).to(dtype).contiguous() for part in (directions.even, directions.odd)
-    )
+    changes_of = plan.kept_for(directions, lambda: _Changes(plan, directions))
     tensors, tensor_slopes = tensors.to(dtype), tensor_slopes.to(dtype)
     by_momentum = 0.5 * tensor_slopes.reshape(-1, 9, n_par).transpose(0, 1).reshape(9, -1)
+
+    table = LineTable.worthwhile(plan.kernel, scale, plan.n_modes, derivatives=True)
 
     def differentiate(block: Block) -> None:
         waves = plan.waves(block)
         modes = plan.modes(block, real_space, waves, polar)
-        changes = torch.cat(
-            [(wave @ part.flatten(1)).unflatten(1, part.shape[1:])
-             for wave, part in zip(waves, (even, odd), strict=True)],
-            dim=1,
-        )  # fmt: skip
-        lines = plan.kernel.lines(modes.squared_energies, scale, derivatives=True)
-        assert lines.slope is not None and lines.by_width is not None
-        kernels = torch.cat([lines.dense(lines.value), lines.dense(lines.slope)], dim=2)[0]
-        widths = lines.dense(lines.by_width)[0]
+        changes = changes_of.at(block, waves)
+        if table is None:
+            lines = plan.kernel.lines(modes.squared_energies, scale, derivatives=True)
+            assert lines.slope is not None and lines.by_width is not None
+            line, slope, by_width = map(lines.dense, (lines.value, lines.slope, lines.by_width))
+        else:
+            line, slope, by_width = table.derivatives(modes.squared_energies)
+        kernels, widths = torch.cat([line, slope], dim=2)[0], by_width[0]
         reciprocal, close = (part[0] for part in reciprocal_gaps(modes.squared_energies))
         vectors = modes.eigenvectors[0]
         n_modes = vectors.shape[-1]
@@ -99,15 +134,14 @@ def spectra_with_jacobian(
             partners = torch.cat([reciprocal[index], 0.5 * close[index]], dim=1)
             mixed = (partners * conjugate[:, None]) @ chosen.transpose(1, 2)
             own = (amplitudes[:, None] * chosen.conj()).transpose(1, 2).repeat(1, 2, 1)
-            outer = mixed[..., :, None] * own[..., None, :]
-            coefficients = packed_gradient(outer + outer.mH)
-            terms = coefficients @ changes[index]
+            coefficients = packed_dyads(mixed, own)
+            terms = coefficients @ changes.index_select(0, index)
             squares = momentum_squares(samples.momentum.to(dtype))
             exponent_slopes = (squares @ by_momentum).reshape(len(index), -1, n_par)
             shares = -2 * (conjugate[:, None] * by_atom).real
             terms[:, :n_modes] += shares.transpose(1, 2) @ exponent_slopes
             terms *= plan.weights.repeat(n_rows)[:, None, None]
-            gathered = kernels[index].reshape(n_rows, -1, plan.n_energy)
+            gathered = kernels.index_select(0, index).reshape(n_rows, -1, plan.n_energy)
             torch.bmm(
                 gathered.transpose(1, 2),
                 terms.reshape(n_rows, -1, n_par),

@@ -135,6 +135,54 @@ class Lines:
             result.scatter_add_(-1, index[..., line, :], windows[..., line, :])
         return result
 
+    def summed(self, strength: torch.Tensor) -> torch.Tensor:
+        """Σ over modes of strength · line, (n_sets, n, n_bins).
+
+        A sparse matrix holds the windows, which is far fewer numbers than all bins where these
+        are many.
+
+        Parameters
+        ----------
+        strength
+            (n_sets, n, n_q * n_modes), for lines of (n_sets, n_q, n_modes).
+        """
+        n_sets, n, n_lines = strength.shape
+        n_windows = self.value[0, 0, 0].numel()
+        if 2 * n_windows > self.n_bins:
+            return strength @ self.dense(self.value).flatten(1, 2)
+        sets = torch.arange(n_sets, device=strength.device)[:, None] * self.n_bins
+        columns = self.bins().reshape(n_sets, -1) + sets
+        starts = torch.arange(n_sets * n_lines + 1, device=strength.device) * n_windows
+        matrix = torch.sparse_csr_tensor(
+            starts,
+            columns.reshape(-1),
+            self.value.reshape(-1),
+            (len(starts) - 1, n_sets * self.n_bins),
+        )
+        weights = strength.transpose(1, 2).reshape(n_sets * n_lines, n)
+        sums = matrix.transpose(0, 1) @ weights
+        return sums.reshape(n_sets, self.n_bins, n).transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Lines of modes of unit |F|² before they are spread over energy bins.
+
+    Attributes
+    ----------
+    centre
+        (..., n_modes, n_lines) meV.
+    centre_slope
+        Its derivative with respect to λ.
+    strength, strength_slope
+        Intensity, mbarn per unit |F|² (fm²Å⁻²/u), and its derivative with respect to λ.
+    """
+
+    centre: torch.Tensor
+    centre_slope: torch.Tensor
+    strength: torch.Tensor
+    strength_slope: torch.Tensor
+
 
 @dataclass(frozen=True)
 class ModeKernel:
@@ -187,14 +235,54 @@ class ModeKernel:
         derivatives
             Whether slopes are wanted too.
         """
+        sources = self.sources(squared_energies, resolution_scale)
+        first, shapes = self.shapes(sources.centre, resolution_scale, derivatives=derivatives)
+        n_bins = len(self.edges) - 1
+        strength = sources.strength[..., None]
+        if len(shapes) == 1:
+            return Lines(first, strength * shapes[0], None, None, n_bins)
+        average, by_centre, by_width = shapes
+        slope = sources.strength_slope[..., None] * average
+        slope = slope + sources.centre_slope[..., None] * strength * by_centre
+        return Lines(first, strength * average, slope, strength * by_width, n_bins)
+
+    def sources(
+        self, squared_energies: torch.Tensor, resolution_scale: float | torch.Tensor = 1.0
+    ) -> Sources:
+        """Where the lines of modes of λ (..., n_modes) in meV² are, and how strong."""
         energy, energy_slope = continued_energy(squared_energies)
         occupation, occupation_slope = bose_occupation(energy, self.temperature)
         sign, population = self._sides(energy, occupation, resolution_scale)
         centre = sign * energy[..., None]
         transfer, transfer_slope = self.kf_over_ki(centre)
         factor = (0.5 * HBAR_SQUARED_OVER_U * MBARN_PER_SQUARE_FM / energy)[..., None]
-        strength = factor * population * transfer
+        strength_slope = sign * factor * population * transfer_slope + factor * transfer * (
+            occupation_slope[..., None] - population / energy[..., None]
+        )
+        return Sources(
+            centre,
+            sign * energy_slope[..., None],
+            factor * population * transfer,
+            strength_slope * energy_slope[..., None],
+        )
 
+    def shapes(
+        self,
+        centre: torch.Tensor,
+        resolution_scale: float | torch.Tensor = 1.0,
+        *,
+        derivatives: bool = False,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Bin averages of lines of unit area at ``centre`` (...) in meV.
+
+        Returns
+        -------
+        first (...)
+            Bin of each line's window, as of `Lines`.
+        averages, each (..., width)
+            Of the lines; if asked for, their derivatives by the centre, and by the logarithm of
+            the scale. In 1/meV, and 1/meV².
+        """
         sigma, sigma_slope = self.resolution.sigma(centre)
         sigma, sigma_slope = sigma * resolution_scale, sigma_slope * resolution_scale
         first, edges = self._windows(centre, sigma)
@@ -202,21 +290,13 @@ class ModeKernel:
         # Nothing beyond the reach: results do not depend on how wide other lines' windows are.
         z = ((edges - centre[..., None]) / sigma[..., None]).clamp(*self.line.reach)
         average = torch.diff(self.line.cumulative(z)) / widths
-        n_bins = len(self.edges) - 1
-        value = strength[..., None] * average
         if not derivatives:
-            return Lines(first, value, None, None, n_bins)
+            return first, (average,)
         density = self.line.density(z)
         by_centre = torch.diff(-density * (1 + z * sigma_slope[..., None])) / (
             widths * sigma[..., None]
         )
-        by_width = torch.diff(-density * z) / widths
-        strength_slope = sign * factor * population * transfer_slope + factor * transfer * (
-            occupation_slope[..., None] - population / energy[..., None]
-        )
-        slope = strength_slope[..., None] * average + (sign * strength)[..., None] * by_centre
-        slope = slope * energy_slope[..., None, None]
-        return Lines(first, value, slope, strength[..., None] * by_width, n_bins)
+        return first, (average, by_centre, torch.diff(-density * z) / widths)
 
     def _sides(
         self,

@@ -90,7 +90,7 @@ class _PartialDensities(torch.autograd.Function):
         def evaluate(part: slice) -> torch.Tensor:
             lines = functions(squares[:, part], scale)
             strength = _strengths(vectors[:, part], weights[part])
-            return strength @ lines.dense(lines.value).flatten(1, 2)
+            return lines.summed(strength)
 
         slices = _slices(functions, modes, scale)
         total = sum(map_blocks(evaluate, slices, matrices.device))
@@ -153,8 +153,10 @@ def _by_atom(vectors: torch.Tensor) -> torch.Tensor:
 
 def _strengths(vectors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """w_q Re(e e†), (n_sets, 9 n_atoms, n_q * n_modes)."""
-    parts = torch.view_as_real(_by_atom(vectors)).movedim(1, 3)
-    outer = torch.einsum("snxqmr,snyqmr->snxyqm", parts, parts) * weights[:, None]
+    by_atom = _by_atom(vectors).movedim(1, 3)
+    weighted = by_atom * weights[:, None]
+    first, second = weighted[:, :, :, None], by_atom[:, :, None]
+    outer = first.real * second.real + first.imag * second.imag
     return outer.flatten(4).flatten(1, 3)
 
 

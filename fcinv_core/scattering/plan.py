@@ -6,9 +6,9 @@ belong to. Nothing but the result is ever kept for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from fcinv_core.scattering.threads import block_bytes, block_slices
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,12 @@ class SpectraPlan:
         )
         self._positions = torch.as_tensor(positions.T, dtype=torch.float64, device=device)
         self._strength = torch.as_tensor(strength, dtype=dtype, device=device)
+        self._kept: tuple[object, Any] | None = None
+
+    @property
+    def n_modes(self) -> int:
+        """Of all q points together."""
+        return len(self.q_points) * self.fourier.n_modes
 
     def tasks(self, n_sets: int) -> list[tuple[Block, slice]]:
         """Blocks, each with as many of ``n_sets`` sets of force constants as fit a block."""
@@ -133,6 +141,13 @@ class SpectraPlan:
                 self._block_bytes,
             )
         ]
+
+    def kept_for(self, owner: object, make: Callable[[], Kept]) -> Kept:
+        """What ``make`` made, for as long as the very same owner comes again."""
+        if self._kept is None or self._kept[0] is not owner:
+            self._kept = (owner, make())
+        kept: Kept = self._kept[1]
+        return kept
 
     def waves(self, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
         """cos(q·R) and sin(q·R) of a block, see `FourierSum.waves`."""

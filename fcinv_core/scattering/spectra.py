@@ -16,6 +16,7 @@ import torch
 from fcinv_core.scattering.dynamical import RealSpace
 from fcinv_core.scattering.hermitian import packed_gradient
 from fcinv_core.scattering.kernel import Lines, reciprocal_gaps
+from fcinv_core.scattering.line_table import LineTable
 from fcinv_core.scattering.plan import Block, Samples, SpectraPlan, momentum_squares
 from fcinv_core.scattering.polar import PolarPart
 from fcinv_core.scattering.threads import map_blocks, run_blocks
@@ -80,12 +81,17 @@ class _Spectra(torch.autograd.Function):
         ctx.plan, ctx.polar = plan, polar
         result = tensors.new_empty((len(tensors), plan.n_rows, plan.n_energy))
 
+        table = LineTable.worthwhile(plan.kernel, scale, plan.n_modes * len(tensors))
+
         def evaluate(task: tuple[Block, slice]) -> None:
             block, sets = task
             chosen = RealSpace(even[sets], odd[sets])
             modes = plan.modes(block, chosen, plan.waves(block), polar)
-            lines = plan.kernel.lines(modes.squared_energies, scale)
-            dense = lines.dense(lines.value).reshape(-1, plan.n_energy)
+            if table is None:
+                lines = plan.kernel.lines(modes.squared_energies, scale)
+                dense = lines.dense(lines.value).reshape(-1, plan.n_energy)
+            else:
+                dense = table.values(modes.squared_energies).reshape(-1, plan.n_energy)
             n_modes = plan.fourier.n_modes
             bytes_per_sample = 16 * n_modes * (n_modes + 4) * len(modes.eigenvectors)
             for samples in plan.samples(block, bytes_per_sample):

@@ -151,7 +151,11 @@ def one_orientation():
     )
     residual = np.where(hidden, np.nan, made.residual)
     return replace(
-        made, measured=measured, simulated=simulated, used=made.used & ~hidden, residual=residual
+        made,
+        measured=measured,
+        simulate=lambda: simulated,
+        used=made.used & ~hidden,
+        residual=residual,
     )
 
 
@@ -185,7 +189,7 @@ def test_averages_are_all_counts_over_all_exposure():
     made = replace(
         made,
         measured=measured,
-        simulated=measured.with_values(expected.reshape(shape) / exposure, 0 * signal),
+        simulate=lambda: measured.with_values(expected.reshape(shape) / exposure, 0 * signal),
         used=np.ones(shape, bool),
         residual=((np.array([9.0, 4.0]) - expected) / np.sqrt(expected)).reshape(shape),
     )
