@@ -16,7 +16,7 @@ from fcinv_core.networks.spectra import CellSpectra, SpectraGatherer
 from fcinv_core.networks.spectra_fit import SpectraFit
 from fcinv_core.networks.step import Step
 from fcinv_core.networks.stiffness_scan import StiffnessScan, conditions_of
-from fcinv_core.networks.valleys import agreement, possible_starts
+from fcinv_core.networks.valleys import agreement, different, possible_starts
 from fcinv_core.networks.wedge import WedgeMesh
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ class CellNetwork(Network):
 
     def _first_end(self, spectra: CellSpectra) -> Evidence:
         """Where steps and fits lead each measurement from its most probable stiffness."""
-        return self._evidence_from(spectra, most_probable(*self.scan(spectra, self.modes)))
+        start = most_probable(*self.scan(spectra, self.modes))
+        return self._fitted(spectra, *self._stepped_from(spectra, start))
 
     def best_end(self, spectra: CellSpectra) -> Evidence:
         """Where steps and fits lead each measurement from the best of its possible stiffnesses."""
@@ -175,19 +176,28 @@ class CellNetwork(Network):
         corrected, log_probability = self.scan(spectra, self.modes)
         likeliest = most_probable(corrected, log_probability)
         owners, starts = possible_starts(corrected, log_probability, likeliest)
+        present, whole = self._stepped_from(spectra.taken(owners), starts)
+        kept = different(owners, present)
+        owners, present, whole = owners[kept], present[kept], whole[kept]
         each = spectra.taken(owners)
-        found, matrix, whole = self._evidence_from(each, starts)
+        found, matrix, whole = self._fitted(each, present, whole)
         order = agreement(each, found).surprise.argsort(stable=True)
         order = order[owners[order].argsort(stable=True)]
         return owners[order], (found[order], matrix[order], whole[order])
 
-    def _evidence_from(self, spectra: CellSpectra, log_stiffness: torch.Tensor) -> Evidence:
-        """After all steps and fits from logarithms of stiffnesses (n,)."""
+    def _stepped_from(
+        self, spectra: CellSpectra, log_stiffness: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Coordinates after all steps from logarithms of stiffnesses (n,), and what was pooled."""
         present = self._start(log_stiffness)
         for number in range(len(self.steps)):
             waves, change, _, weights, whole = self._look(number, spectra, present)
-            found, matrix = solved(waves, change, weights, present[:, 0])
+            found, _ = solved(waves, change, weights, present[:, 0])
             present = possible(found)
+        return present, whole
+
+    def _fitted(self, spectra: CellSpectra, present: torch.Tensor, whole: torch.Tensor) -> Evidence:
+        """After all fits from coordinates that steps have led to."""
         for number in (*range(N_FITS), *[N_FITS - 1] * N_MORE_FITS):
             found, matrix = self._fit(number)(spectra, present, whole, self.modes.top)
             present = possible(found)

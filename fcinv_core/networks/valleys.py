@@ -18,6 +18,9 @@ from fcinv_core.networks.spectra import CellSpectra
 LEAST_PROBABILITY = 0.01
 """Of a stiffness that is tried."""
 
+SAME = 0.03
+"""Relative difference of coordinates below which steps have led to the same valley."""
+
 MODEL_ERROR = 0.15
 """Of the counts that lines give, relative: cells are no points."""
 
@@ -50,6 +53,17 @@ def possible_starts(
         torch.cat([owners, likely.nonzero()[:, 0]]),
         torch.cat([most_probable, corrected[likely]]),
     )
+
+
+def different(owners: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
+    """Numbers of those crystals (m, n_coordinates) that no earlier one of their owner is like."""
+    apart = torch.cdist(coordinates, coordinates) / coordinates.norm(dim=1)
+    alike = ((apart < SAME) & (owners == owners[:, None])).tolist()
+    kept: list[int] = []
+    for number, row in enumerate(alike):
+        if not any(row[other] for other in kept):
+            kept.append(number)
+    return torch.tensor(kept, device=owners.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from networks.groups import group_of
 
 from fcinv_core.networks.cell_modes import CellModes
 from fcinv_core.networks.spectra import SpectraGatherer
-from fcinv_core.networks.valleys import LEAST_PROBABILITY, agreement, possible_starts
+from fcinv_core.networks.valleys import LEAST_PROBABILITY, SAME, agreement, different, possible_starts
 from fcinv_core.networks.wedge import WedgeMesh
 
 
@@ -30,6 +30,14 @@ def test_starts_of_several_measurements():
     found = sorted(zip(owners.tolist(), starts.tolist(), strict=True))
     assert [owner for owner, _ in found] == [0, 0, 0, 1, 1]
     assert [start for _, start in found] == pytest.approx([0.1, 0.15, 0.2, 0.35, 0.4])
+
+
+def test_only_what_is_different_goes_on():
+    """Each is compared with the earlier ones of the same measurement that were kept."""
+    stretched = torch.tensor([1.0, 1.0 + SAME / 2, 1.0, 1.0 + 1.5 * SAME, 2.0])
+    owners = torch.tensor([0, 0, 1, 0, 0])
+    coordinates = stretched[:, None] * torch.tensor([[1.0, 0.3, -0.2]])
+    assert different(owners, coordinates).tolist() == [0, 2, 3, 4]
 
 
 def surprise(spectra, coordinates):
