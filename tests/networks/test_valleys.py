@@ -11,7 +11,13 @@ from networks.groups import group_of
 
 from fcinv_core.networks.cell_modes import CellModes
 from fcinv_core.networks.spectra import SpectraGatherer
-from fcinv_core.networks.valleys import LEAST_PROBABILITY, SAME, agreement, different, possible_starts
+from fcinv_core.networks.valleys import (
+    LEAST_PROBABILITY,
+    SAME,
+    agreement,
+    different,
+    possible_starts,
+)
 from fcinv_core.networks.wedge import WedgeMesh
 
 
