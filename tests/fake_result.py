@@ -10,6 +10,7 @@ import numpy as np
 
 from fcinv_core.crystal import ShellConstant
 from fcinv_core.histogram import Axis, SQEHistogram
+from fcinv_core.inversion.elasticity import ElasticConstants
 from fcinv_core.inversion.result import (
     Dispersion,
     Estimate,
@@ -98,6 +99,19 @@ def dispersion(offset=0.0):
     )
 
 
+def elastic():
+    cubic = np.zeros((6, 6))
+    cubic[:3, :3] = 64.0
+    cubic[np.arange(6), np.arange(6)] = [166.0] * 3 + [80.0] * 3
+    return ElasticConstants(
+        stiffness=cubic,
+        sigma=0.01 * cubic,
+        covariance=np.diag((0.01 * cubic[np.triu_indices(6)]) ** 2),
+        independent=("C11", "C12", "C44"),
+        density=2.33,
+    )
+
+
 def fake_result(trust="caution", fits=None, **changes):
     fits = fits or (fit([axis("[H,H,0]", -2, 2, 80), axis("DeltaE", -5, 70, 75)]),)
     shells = tuple(
@@ -114,6 +128,7 @@ def fake_result(trust="caution", fits=None, **changes):
         fits=tuple(fits),
         dispersion=dispersion(),
         start_dispersion=dispersion(-3.0),
+        elastic=elastic(),
         verdict=Verdict(trust, ("The deviance is 1.03 per degree of freedom.", "One reason <b>.")),
         deviance_per_dof=1.03,
         undetermined=("The 4th shell's transverse constant.",),

@@ -18,10 +18,14 @@ from fcinv_core.inversion.result import SCHEMA, Estimate
 from fcinv_core.versions import software_versions
 
 if TYPE_CHECKING:
+    from fcinv_core.inversion.elasticity import ElasticConstants
     from fcinv_core.inversion.result import Dispersion, HistogramFit, InversionResult
 
 FORCE_CONSTANT_UNIT = "eV/Å²"
 REPORT = "report.html"
+SOUND_DIRECTIONS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1))
+"""In the standard axes of `ElasticConstants`."""
+
 _SIMULATED = re.compile(r"simulated(_\d+)?\.nxs")
 
 
@@ -45,6 +49,7 @@ def result_document(result: InversionResult) -> dict[str, Any]:
             "nuisance": _nuisance(result.fits[0])
             | {"workspaces": [_workspace(fit) for fit in result.fits]},
             "dispersion": _dispersion(result.dispersion),
+            "elastic_constants": _elastic(result.elastic),
             "coverage": {
                 "bins_used": sum(int(np.count_nonzero(fit.used)) for fit in result.fits),
                 "q_points": sum(fit.q_points for fit in result.fits),
@@ -218,6 +223,22 @@ def _dispersion(dispersion: Dispersion) -> dict[str, Any]:
         "q": dispersion.q,
         "energy_mev": dispersion.energy_mev,
         "sigma_mev": dispersion.sigma_mev,
+    }
+
+
+def _elastic(elastic: ElasticConstants) -> dict[str, Any]:
+    bulk_modulus, bulk_sigma = elastic.bulk_modulus
+    sounds = []
+    for direction in SOUND_DIRECTIONS:
+        velocities, sigma = elastic.sound_velocities(np.array(direction))
+        sounds.append({"direction": direction, "km_per_s": velocities, "sigma_km_per_s": sigma})
+    return {
+        "stiffness_gpa": elastic.stiffness,
+        "sigma_gpa": elastic.sigma,
+        "independent": elastic.independent,
+        "bulk_modulus": {"value": bulk_modulus, "sigma": bulk_sigma, "unit": "GPa"},
+        "sound_velocities": sounds,
+        "density_g_per_cm3": elastic.density,
     }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from fcinv_core.crystal import ForceConstantBasis, shell_constants
 from fcinv_core.errors import FcinvError
 from fcinv_core.inversion.dispersion import dispersion
+from fcinv_core.inversion.elasticity import ElasticConstants
 from fcinv_core.inversion.from_model import NetworkStart
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.notes import FORCE_FIELD, GIVEN, NETWORK, notes
@@ -218,6 +219,7 @@ def invert(
         fits=fits,
         dispersion=bands,
         start_dispersion=start_bands,
+        elastic=ElasticConstants.of(lattice, parameters, uncertainty.covariance),
         verdict=verdict,
         deviance_per_dof=overall_deviance(qualities),
         undetermined=uncertainty.undetermined,

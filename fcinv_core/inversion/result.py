@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fcinv_core.crystal import ForceConstantBasis, ForceConstants, ShellConstant
     from fcinv_core.histogram import SQEHistogram
+    from fcinv_core.inversion.elasticity import ElasticConstants
 
 SCHEMA = 1
 """Version of the layout of ``result.json``."""
@@ -130,6 +131,8 @@ class InversionResult:
         One `HistogramFit` for each input histogram.
     dispersion, start_dispersion
         Of the result, and of ``start`` (with zero sigma).
+    elastic
+        Elastic constants and velocities of sound.
     undetermined
         Sentences that name what the data do not determine.
     timing_s
@@ -147,6 +150,7 @@ class InversionResult:
     fits: tuple[HistogramFit, ...]
     dispersion: Dispersion
     start_dispersion: Dispersion
+    elastic: ElasticConstants
     verdict: Verdict
     deviance_per_dof: float
     undetermined: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from fcinv_core.versions import software_versions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fcinv_core.inversion.elasticity import ElasticConstants
     from fcinv_core.inversion.result import HistogramFit, InversionResult
 
 NUISANCES = (
@@ -72,12 +73,23 @@ def render_report(result: InversionResult) -> str:
         headline=HEADLINES[result.verdict.trust],
         workspaces=[_workspace(fit, i) for i, fit in enumerate(result.fits, 1)],
         dispersion=_pictures(dispersion_figure, result.dispersion, result.start_dispersion),
+        elastic_constants=_elastic_constants(result.elastic),
         nuisances=NUISANCES,
         dispersion_sigma=_typical_sigma(result),
         bins_used=sum(int(np.count_nonzero(fit.used)) for fit in result.fits),
         versions=software_versions(),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _elastic_constants(elastic: ElasticConstants) -> list[tuple[str, float, float]]:
+    """Name, value and standard deviation of those that the symmetry leaves free, and of B."""
+    places = [(name, (int(name[1]) - 1, int(name[2]) - 1)) for name in elastic.independent]
+    constants = [
+        (name, float(elastic.stiffness[place]), float(elastic.sigma[place]))
+        for name, place in places
+    ]
+    return [*constants, ("Bulk modulus", *elastic.bulk_modulus)]
 
 
 def _workspace(fit: HistogramFit, number: int) -> dict[str, Any]:

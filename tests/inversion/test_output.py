@@ -64,6 +64,15 @@ def test_document_has_every_key_of_the_contract(result):
     assert document["dispersion"]["path_labels"][0] == [0, "GAMMA"]
     assert np.shape(document["dispersion"]["q"]) == (65, 3)
     assert np.shape(document["dispersion"]["sigma_mev"]) == (65, 3)
+    elastic = document["elastic_constants"]
+    assert np.shape(elastic["stiffness_gpa"]) == np.shape(elastic["sigma_gpa"]) == (6, 6)
+    assert elastic["independent"] == ["C11", "C12", "C44"]
+    assert elastic["bulk_modulus"]["value"] == pytest.approx((166 + 2 * 64) / 3)
+    first = elastic["sound_velocities"][0]
+    # √(C44/ρ) twice, √(C11/ρ); half the relative errors of the constants.
+    expected = np.sqrt(np.array([80, 80, 166]) / 2.33)
+    assert first["direction"] == [1, 0, 0] and first["km_per_s"] == pytest.approx(expected)
+    assert first["sigma_km_per_s"] == pytest.approx(0.005 * expected)
     assert document["coverage"] == {
         "bins_used": sum(int(f.used.sum()) for f in result.fits),
         "q_points": 240,

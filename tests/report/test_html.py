@@ -80,6 +80,7 @@ def test_verdict_comes_first_in_words_with_escaped_reasons(html, page):
     [
         "Si–Si", "2.352", "12.340 ± 0.050", "0.512 ± 0.021",  # shells
         "(1.234 ± 0.021)·10⁻⁴", "1.080 ± 0.011", "Background slope (1/meV)",  # nuisances
+        "80.00 ± 0.80", "Bulk modulus98.00 ±",  # elastic constants
         "1.03", "0.99",  # deviance, Pearson
         "The 4th shell's transverse constant.",
         "4, 4, 4", "(1, 0), (0, 1)", "ab" * 32, "41.2 s",  # settings, hash, timing
