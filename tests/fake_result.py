@@ -10,6 +10,7 @@ import numpy as np
 
 from fcinv_core.crystal import ShellConstant
 from fcinv_core.histogram import Axis, SQEHistogram
+from fcinv_core.inversion.density_of_states import DensityOfStates
 from fcinv_core.inversion.elasticity import ElasticConstants
 from fcinv_core.inversion.result import (
     Dispersion,
@@ -99,6 +100,12 @@ def dispersion(offset=0.0):
     )
 
 
+def density_of_states():
+    energy = np.linspace(0.0, 56.0, 50)
+    density = 6 * (energy / 56) ** 2 / 19
+    return DensityOfStates(energy, density, 0.1 * density, 1.2)
+
+
 def elastic():
     cubic = np.zeros((6, 6))
     cubic[:3, :3] = 64.0
@@ -128,6 +135,7 @@ def fake_result(trust="caution", fits=None, **changes):
         fits=tuple(fits),
         dispersion=dispersion(),
         start_dispersion=dispersion(-3.0),
+        density_of_states=density_of_states(),
         elastic=elastic(),
         verdict=Verdict(trust, ("The deviance is 1.03 per degree of freedom.", "One reason <b>.")),
         deviance_per_dof=1.03,

@@ -49,6 +49,12 @@ def result_document(result: InversionResult) -> dict[str, Any]:
             "nuisance": _nuisance(result.fits[0])
             | {"workspaces": [_workspace(fit) for fit in result.fits]},
             "dispersion": _dispersion(result.dispersion),
+            "density_of_states": {
+                "energy_mev": result.density_of_states.energy_mev,
+                "per_mev": result.density_of_states.density,
+                "sigma_per_mev": result.density_of_states.sigma,
+                "smoothing_fwhm_mev": result.density_of_states.smoothing_fwhm_mev,
+            },
             "elastic_constants": _elastic(result.elastic),
             "coverage": {
                 "bins_used": sum(int(np.count_nonzero(fit.used)) for fit in result.fits),

@@ -14,6 +14,7 @@ import numpy as np
 
 from fcinv_core.crystal import ForceConstantBasis, shell_constants
 from fcinv_core.errors import FcinvError
+from fcinv_core.inversion.density_of_states import DensityOfStates
 from fcinv_core.inversion.dispersion import dispersion
 from fcinv_core.inversion.elasticity import ElasticConstants
 from fcinv_core.inversion.from_model import NetworkStart
@@ -219,6 +220,7 @@ def invert(
         fits=fits,
         dispersion=bands,
         start_dispersion=start_bands,
+        density_of_states=DensityOfStates.of(lattice, parameters, uncertainty.covariance),
         elastic=ElasticConstants.of(lattice, parameters, uncertainty.covariance),
         verdict=verdict,
         deviance_per_dof=overall_deviance(qualities),

@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fcinv_core.crystal import ForceConstantBasis, ForceConstants, ShellConstant
     from fcinv_core.histogram import SQEHistogram
+    from fcinv_core.inversion.density_of_states import DensityOfStates
     from fcinv_core.inversion.elasticity import ElasticConstants
 
 SCHEMA = 1
@@ -131,6 +132,8 @@ class InversionResult:
         One `HistogramFit` for each input histogram.
     dispersion, start_dispersion
         Of the result, and of ``start`` (with zero sigma).
+    density_of_states
+        Of the result.
     elastic
         Elastic constants and velocities of sound.
     undetermined
@@ -150,6 +153,7 @@ class InversionResult:
     fits: tuple[HistogramFit, ...]
     dispersion: Dispersion
     start_dispersion: Dispersion
+    density_of_states: DensityOfStates
     elastic: ElasticConstants
     verdict: Verdict
     deviance_per_dof: float

@@ -18,6 +18,7 @@ from fcinv_core.report.planes import Plane, PlaneView, axis_label
 if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
 
+    from fcinv_core.inversion.density_of_states import DensityOfStates
     from fcinv_core.inversion.result import Dispersion
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
@@ -62,14 +63,23 @@ def histogram_figure(view: PlaneView, *, narrow: bool = False) -> Figure:
 
 
 def dispersion_figure(
-    dispersion: Dispersion, start: Dispersion | None = None, *, narrow: bool = False
+    dispersion: Dispersion,
+    start: Dispersion | None = None,
+    density: DensityOfStates | None = None,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Phonon energies along the path with their 68 % band; the start dashed.
 
-    Imaginary modes appear below zero, in a shaded region that says so.
+    Imaginary modes appear below zero, in a shaded region that says so. The density of states
+    stands beside.
     """
     figure = Figure(figsize=_curve_size(narrow), layout="constrained")
-    panel = figure.add_subplot()
+    if density is None:
+        panel = figure.add_subplot()
+    else:
+        panel, beside = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
+        _density(beside, density)
     if start is not None:
         for part in _unbroken(start.distance):
             panel.plot(start.distance[part], start.energy_mev[part], "--", color=GREY, lw=1)
@@ -97,6 +107,15 @@ def dispersion_figure(
     panel.set_ylabel("Phonon energy (meV)")
     figure.legend(loc="outside upper right", ncols=3, fontsize="small", frameon=False)
     return figure
+
+
+def _density(panel: Axes, density: DensityOfStates) -> None:
+    """With its 68 % band, energy upwards."""
+    low, high = density.density - density.sigma, density.density + density.sigma
+    panel.fill_betweenx(density.energy_mev, np.maximum(low, 0), high, color=BLUE, alpha=0.3, lw=0)
+    panel.plot(density.density, density.energy_mev, color=BLUE, lw=1.3)
+    panel.set_xlim(0, 1.1 * float(density.density.max()))
+    panel.set_xlabel("States (1/meV)")
 
 
 def _intensity_norm(view: PlaneView) -> PowerNorm:

@@ -72,7 +72,9 @@ def render_report(result: InversionResult) -> str:
         result=result,
         headline=HEADLINES[result.verdict.trust],
         workspaces=[_workspace(fit, i) for i, fit in enumerate(result.fits, 1)],
-        dispersion=_pictures(dispersion_figure, result.dispersion, result.start_dispersion),
+        dispersion=_pictures(
+            dispersion_figure, result.dispersion, result.start_dispersion, result.density_of_states
+        ),
         elastic_constants=_elastic_constants(result.elastic),
         nuisances=NUISANCES,
         dispersion_sigma=_typical_sigma(result),

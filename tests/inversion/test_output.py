@@ -64,6 +64,9 @@ def test_document_has_every_key_of_the_contract(result):
     assert document["dispersion"]["path_labels"][0] == [0, "GAMMA"]
     assert np.shape(document["dispersion"]["q"]) == (65, 3)
     assert np.shape(document["dispersion"]["sigma_mev"]) == (65, 3)
+    states = document["density_of_states"]
+    assert np.shape(states["energy_mev"]) == np.shape(states["sigma_per_mev"]) == (50,)
+    assert states["smoothing_fwhm_mev"] == 1.2
     elastic = document["elastic_constants"]
     assert np.shape(elastic["stiffness_gpa"]) == np.shape(elastic["sigma_gpa"]) == (6, 6)
     assert elastic["independent"] == ["C11", "C12", "C44"]

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fake_result import axis, dispersion, fake_result, fit, histogram
+from fake_result import axis, density_of_states, dispersion, fake_result, fit, histogram
 from PIL import Image
 
 from fcinv_core.histogram import SQEHistogram
@@ -233,6 +233,15 @@ def test_dispersion_band_is_one_sigma_wide():
     box = panel.collections[0].get_paths()[0].vertices
     at_start = box[np.isclose(box[:, 0], 0.0), 1]
     assert np.ptp(at_start) == pytest.approx(2 * 0.4)
+
+
+def test_density_of_states_shares_the_energies():
+    states = density_of_states()
+    panel, beside = dispersion_figure(dispersion(), None, states).axes
+    assert panel.get_ylim() == beside.get_ylim()
+    line = beside.lines[0]
+    np.testing.assert_array_equal(line.get_xdata(), states.density)
+    np.testing.assert_array_equal(line.get_ydata(), states.energy_mev)
 
 
 def test_dispersion_without_imaginary_modes_starts_at_zero():
