@@ -23,7 +23,7 @@ setup(
     packages=find_packages(include=["fcinv_core", "fcinv_core.*"]),
     package_data={
         "fcinv_core": ["py.typed", "data/**/*"],
-        "fcinv_core.report": ["templates/*.jinja"],
+        "fcinv_core.report": ["templates/*"],
     },
     install_requires=[
         "numpy>=1.26,<3",

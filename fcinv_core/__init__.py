@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
     from fcinv_core.errors import FcinvError
     from fcinv_core.histogram import Axis, SQEHistogram
-    from fcinv_core.inversion import InversionResult, invert
+    from fcinv_core.inversion import InversionResult, TemperatureSeries, invert, invert_series
     from fcinv_core.scattering import ForwardModel
 
 __version__ = "0.1.0"
@@ -32,7 +32,9 @@ _HOME = {
     "ForwardModel": "scattering",
     "InversionResult": "inversion",
     "SQEHistogram": "histogram",
+    "TemperatureSeries": "inversion",
     "invert": "inversion",
+    "invert_series": "inversion",
 }
 
 __all__ = [
@@ -44,7 +46,9 @@ __all__ = [
     "ForwardModel",
     "InversionResult",
     "SQEHistogram",
+    "TemperatureSeries",
     "invert",
+    "invert_series",
 ]
 
 

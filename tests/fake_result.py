@@ -122,8 +122,8 @@ def elastic():
 def fake_result(trust="caution", fits=None, **changes):
     fits = fits or (fit([axis("[H,H,0]", -2, 2, 80), axis("DeltaE", -5, 70, 75)]),)
     shells = tuple(
-        ShellConstant(("Si", "Si"), d, n, k, s, k / 5, s * 2, f"Si-Si {d:.2f} Å")
-        for d, n, k, s in [(2.352, 4, 12.34, 0.05), (3.84, 12, 0.512, 0.021)]
+        ShellConstant(("Si", "Si"), d, n, k, s, k / 5, s * 2, f"{o} neighbours Si-Si {d:.2f} Å")
+        for o, d, n, k, s in [("1st", 2.352, 4, 12.34, 0.05), ("2nd", 3.84, 12, 0.512, 0.021)]
     )
     values = dict(
         force_constants=FakeForceConstants(),

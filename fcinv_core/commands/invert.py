@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.inversion import InversionResult
     from fcinv_core.inversion.born_charges import BornCharges
+    from fcinv_core.inversion.series import TemperatureSeries
     from fcinv_core.networks.model import Model
 
 NOT_TO_BE_TRUSTED = 3
@@ -55,6 +56,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--no-refine", action="store_true", help="compare the start with the data, fit nothing else"
     )
+    parser.add_argument(
+        "--each-temperature",
+        action="store_true",
+        help="force constants for each temperature of the files' logs, and how they change",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random numbers")
     parser.add_argument(
         "-o", dest="output", required=True, type=Path, metavar="DIR", help="folder for the result"
@@ -64,14 +70,18 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace, terminal: TextIO) -> int:
     """Invert, write the result and say what came out."""
-    from fcinv_core.inversion.output import check_output_directory, write_result
+    from fcinv_core.inversion.output import check_output_directory, write_result, write_series
 
     check_output_directory(options.output)
     _check_model(options)
+    if options.each_temperature and options.temperature is not None:
+        raise FcinvError(
+            "--each-temperature takes temperatures from the files' logs: leave --temperature out"
+        )
 
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.histogram import SQEHistogram
-    from fcinv_core.inversion import invert
+    from fcinv_core.inversion import invert, invert_series
 
     histograms = [SQEHistogram.load(path) for path in options.files]
     crystal = Crystal.from_file(options.structure)
@@ -83,28 +93,34 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
         _check_supercell(start.crystal, crystal)
     born_charges = _born_charges(options, crystal, start)
     model, remark = _model(options, crystal, polar=born_charges is not None)
+    settings: dict[str, Any] = {
+        "model": model,
+        "start": start,
+        "born_charges": born_charges,
+        "energy_fwhm": options.energy_fwhm,
+        "cutoff": options.cutoff,
+        "refine": not options.no_refine,
+        "seed": options.seed,
+        "sources": options.files,
+    }
     with progress_bar(terminal) as progress:
-        result = invert(
-            histograms,
-            crystal,
-            model=model,
-            start=start,
-            born_charges=born_charges,
-            temperature=options.temperature,
-            energy_fwhm=options.energy_fwhm,
-            cutoff=options.cutoff,
-            refine=not options.no_refine,
-            seed=options.seed,
-            sources=options.files,
-            progress=progress,
-        )
-        if progress is not None:
-            progress("Writing", 1.0)
-        written = write_result(result, options.output)
-    print(summary(result))
+        if options.each_temperature:
+            series = invert_series(histograms, crystal, **settings, progress=progress)
+            results, text = series.results, series_summary(series)
+            written = write_series(series, options.output)
+        else:
+            temperature = options.temperature
+            result = invert(
+                histograms, crystal, **settings, temperature=temperature, progress=progress
+            )
+            if progress is not None:
+                progress("Writing", 1.0)
+            results, text = (result,), summary(result)
+            written = write_result(result, options.output)
+    print(text)
     print(remark, end="")
     print("\nWritten:", *(f"  {path}" for path in written), sep="\n")
-    return NOT_TO_BE_TRUSTED if result.verdict.trust == "no" else 0
+    return NOT_TO_BE_TRUSTED if any(r.verdict.trust == "no" for r in results) else 0
 
 
 def _check_model(options: argparse.Namespace) -> None:
@@ -187,4 +203,20 @@ def summary(result: InversionResult) -> str:
         lines.append(f"  {where:<22} {longitudinal:>17}  {transverse:>17}")
     if len(result.shells) > SHELLS_SHOWN:
         lines.append(f"  and {len(result.shells) - SHELLS_SHOWN} more shells")
+    return "\n".join(lines)
+
+
+def series_summary(series: TemperatureSeries) -> str:
+    """Verdict of each temperature, and how elastic constants change."""
+    lines = [
+        f"{temperature:.4g} K: {HEADLINES[result.verdict.trust].lower()} (verdict: "
+        f"{result.verdict.trust}), deviance {rounded(result.deviance_per_dof)}."
+        for temperature, result in zip(series.temperatures, series.results, strict=True)
+    ]
+    lines.append("Change per 100 K:")
+    for trend in series.trends:
+        if trend.kind == "elastic constant":
+            slope, sigma = trend.slope
+            change = with_sigma(100 * slope, 100 * sigma)
+            lines.append(f"  {trend.name:<14} {change:>17} {trend.unit}")
     return "\n".join(lines)

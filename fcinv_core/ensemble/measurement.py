@@ -116,7 +116,9 @@ def counted(expected: SQEHistogram, exposure: np.ndarray, seed: int) -> SQEHisto
     """
     seen = _seen(expected, exposure)
     known = np.where(seen, exposure, 1.0)
-    counts = np.random.default_rng(seed).poisson(np.where(seen, known * expected.signal, 0.0))
+    # Between lines, where nothing is expected, interpolated lines may be a trifle below zero.
+    means = np.where(seen, np.maximum(known * expected.signal, 0.0), 0.0)
+    counts = np.random.default_rng(seed).poisson(means)
     return replace(
         expected,
         signal=np.where(seen, counts / known, np.nan),

@@ -3,5 +3,6 @@
 from fcinv_core.inversion.born_charges import BornCharges
 from fcinv_core.inversion.pipeline import invert
 from fcinv_core.inversion.result import InversionResult
+from fcinv_core.inversion.series import TemperatureSeries, invert_series
 
-__all__ = ["BornCharges", "InversionResult", "invert"]
+__all__ = ["BornCharges", "InversionResult", "TemperatureSeries", "invert", "invert_series"]

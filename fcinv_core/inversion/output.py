@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcinv_core.errors import FcinvError
+from fcinv_core.files import write_whole
 from fcinv_core.inversion.result import SCHEMA, Estimate
 from fcinv_core.versions import software_versions
 
 if TYPE_CHECKING:
     from fcinv_core.inversion.elasticity import ElasticConstants
     from fcinv_core.inversion.result import Dispersion, HistogramFit, InversionResult
+    from fcinv_core.inversion.series import TemperatureSeries
 
 FORCE_CONSTANT_UNIT = "eV/Å²"
 REPORT = "report.html"
@@ -123,6 +126,59 @@ def write_result(
         ) from reason
     _remove_leftovers(target, set(names))
     return [target / name for name in names]
+
+
+def write_series(
+    series: TemperatureSeries, directory: str | os.PathLike[str], report: bool = True
+) -> list[Path]:
+    """Write each result into a folder of its own, then ``series.json`` and ``series.html``.
+
+    Raises
+    ------
+    FcinvError
+        As `write_result`.
+    """
+    target = Path(directory).absolute()
+    folders = [f"{temperature:.4g}K" for temperature in series.temperatures]
+    written = []
+    for result, folder in zip(series.results, folders, strict=True):
+        written += write_result(result, target / folder, report)
+    if report:
+        from fcinv_core.report.series import render_series
+
+        write_whole(target / "series.html", render_series(series, folders).encode())
+        written.insert(0, target / "series.html")
+    document = json.dumps(series_document(series, folders), allow_nan=False, ensure_ascii=False)
+    write_whole(target / "series.json", f"{document}\n".encode())
+    return [*written, target / "series.json"]
+
+
+def series_document(series: TemperatureSeries, folders: Sequence[str]) -> dict[str, Any]:
+    """The content of ``series.json``: plain JSON values only."""
+    trends = []
+    for trend in series.trends:
+        slope, slope_sigma = trend.slope
+        trends.append(
+            {
+                "kind": trend.kind,
+                "name": trend.name,
+                "unit": trend.unit,
+                "values": trend.values,
+                "sigma": trend.sigma,
+                "slope_per_k": slope,
+                "slope_sigma_per_k": slope_sigma,
+            }
+        )
+    return _plain(
+        {
+            "schema": SCHEMA,
+            "temperatures_k": series.temperatures,
+            "folders": folders,
+            "trust": [result.verdict.trust for result in series.results],
+            "trends": trends,
+            "versions": software_versions(),
+        }
+    )
 
 
 def check_output_directory(directory: Path) -> None:

@@ -115,7 +115,7 @@ def _density(panel: Axes, density: DensityOfStates) -> None:
     panel.fill_betweenx(density.energy_mev, np.maximum(low, 0), high, color=BLUE, alpha=0.3, lw=0)
     panel.plot(density.density, density.energy_mev, color=BLUE, lw=1.3)
     panel.set_xlim(0, 1.1 * float(density.density.max()))
-    panel.set_xlabel("States (1/meV)")
+    panel.set_xlabel("States/meV")
 
 
 def _intensity_norm(view: PlaneView) -> PowerNorm:

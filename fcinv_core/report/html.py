@@ -57,31 +57,43 @@ def render_report(result: InversionResult) -> str:
     str
         A self-contained page: pictures inside, no scripts, no requests, light and dark.
     """
-    environment = jinja2.Environment(
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            result=result,
+            headline=HEADLINES[result.verdict.trust],
+            workspaces=[_workspace(fit, i) for i, fit in enumerate(result.fits, 1)],
+            dispersion=pictures(
+                dispersion_figure,
+                result.dispersion,
+                result.start_dispersion,
+                result.density_of_states,
+            ),
+            elastic_constants=_elastic_constants(result.elastic),
+            nuisances=NUISANCES,
+            dispersion_sigma=_typical_sigma(result),
+            bins_used=sum(int(np.count_nonzero(fit.used)) for fit in result.fits),
+            versions=software_versions(),
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Of the templates, with the words and numbers of reports."""
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("fcinv_core.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    found.filters.update(
         rounded=rounded, sentence=sentence, setting=setting, setting_name=setting_name
     )
-    environment.globals.update(with_sigma=with_sigma)
-    return environment.get_template("report.html.jinja").render(
-        result=result,
-        headline=HEADLINES[result.verdict.trust],
-        workspaces=[_workspace(fit, i) for i, fit in enumerate(result.fits, 1)],
-        dispersion=_pictures(
-            dispersion_figure, result.dispersion, result.start_dispersion, result.density_of_states
-        ),
-        elastic_constants=_elastic_constants(result.elastic),
-        nuisances=NUISANCES,
-        dispersion_sigma=_typical_sigma(result),
-        bins_used=sum(int(np.count_nonzero(fit.used)) for fit in result.fits),
-        versions=software_versions(),
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
+    found.globals.update(with_sigma=with_sigma)
+    return found
 
 
 def _elastic_constants(elastic: ElasticConstants) -> list[tuple[str, float, float]]:
@@ -102,12 +114,12 @@ def _workspace(fit: HistogramFit, number: int) -> dict[str, Any]:
         "shape": " × ".join(f"{axis.name} {axis.n_bins}" for axis in fit.measured.axes),
         "place": view.plane.description,
         "is_image": len(view.plane.axes) == 2,
-        "picture": _pictures(histogram_figure, view),
+        "picture": pictures(histogram_figure, view),
         "bins_used": int(np.count_nonzero(fit.used)),
     }
 
 
-def _pictures(draw: Callable[..., Figure], *of: object) -> dict[str, Markup]:
+def pictures(draw: Callable[..., Figure], *of: object) -> dict[str, Markup]:
     """What ``draw`` makes of its arguments as data URIs, for a wide and a narrow page."""
     return {
         "wide": _data_uri(draw(*of)),
