@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fcinv_core.crystal import shell_constants
 from fcinv_core.inversion.prior import ForceConstantPrior
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 SILENT = 1.0
 """A combination whose Fisher information is below this times the prior's is not determined."""
 
-_NAMED = 4
+UNSEEN = 0.5
+"""A shell's constant is not seen if data leave more than this share of the prior's variance."""
+
+_NAMED, _SHELLS_NAMED = 4, 6
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Uncertainty:
             covariance,
             sigma.reshape(n_histograms, -1),
             int(silent.sum()),
-            _sentences(int(silent.sum()), n_par, names),
+            _sentences(int(silent.sum()), n_par, names)
+            + _unseen(basis, covariance, prior.covariance),
         )
 
     def replaced_by(self, covariance: np.ndarray) -> Uncertainty:
@@ -102,3 +107,35 @@ def _sentences(n_silent: int, n_par: int, names: list[str]) -> tuple[str, ...]:
         f"{n_silent} {what} of the {n_par} force constants {verb} not determined by these data; "
         f"there the result is that of the start. Most concerned: {', '.join(names)}.",
     )
+
+
+def _unseen(
+    basis: ForceConstantBasis, covariance: np.ndarray, before: np.ndarray
+) -> tuple[str, ...]:
+    """A sentence that names the springs of neighbours which the data tell little of.
+
+    Parameters
+    ----------
+    covariance, before
+        (n_par, n_par) of the result and of the prior.
+    """
+    nothing = np.zeros(len(covariance))
+    found = []
+    for after, prior in zip(
+        shell_constants(basis, nothing, covariance),
+        shell_constants(basis, nothing, before),
+        strict=True,
+    ):
+        kinds = [
+            kind
+            for kind in ("longitudinal", "transverse")
+            if getattr(after, f"{kind}_sigma") ** 2 > UNSEEN * getattr(prior, f"{kind}_sigma") ** 2
+        ]
+        if kinds:
+            what = "both constants" if len(kinds) == 2 else f"the {kinds[0]} constant"
+            found.append(f"{what} of the {after.name}")
+    if not found:
+        return ()
+    more = len(found) - _SHELLS_NAMED
+    ending = f" and of {more} more shells" if more > 0 else ""
+    return (f"The data hardly see {', '.join(found[:_SHELLS_NAMED])}{ending}.",)

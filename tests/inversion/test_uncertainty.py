@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fcinv_core.crystal import shell_constants
 from fcinv_core.inversion.dispersion import dispersion, high_symmetry_path
 from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
 from fcinv_core.inversion.uncertainty import Uncertainty
@@ -43,6 +44,26 @@ def test_what_data_do_not_see_is_counted_and_named(prior, lattice):
         information(prior, list(range(n_par))), prior, lattice.basis, 1
     )
     assert everything.undetermined == ()
+
+
+def test_springs_that_data_do_not_see_are_named(prior, lattice):
+    """Data that fix all but the transverse constant of the second neighbours."""
+    basis, n_par = lattice.basis, lattice.basis.n_parameters
+    shells = shell_constants(basis, np.zeros(n_par), np.eye(n_par))
+    second = next(number for number, shell in enumerate(shells) if "2nd" in shell.name)
+    unit = [shell_constants(basis, row, np.eye(n_par))[second].transverse for row in np.eye(n_par)]
+    direction = np.array(unit)
+    open_one = prior.covariance @ direction
+    # What moves no transverse constant of that shell is known well.
+    known = np.linalg.svd(open_one[None])[2][1:].T
+    curvature = np.eye(n_par + 4)
+    curvature[:n_par, :n_par] = 1e6 * known @ known.T + prior.precision
+    found = Uncertainty.at_optimum(curvature, prior, basis, 1)
+    assert found.n_undetermined == 1 and len(found.undetermined) == 2
+    assert f"the transverse constant of the {shells[second].name}" in found.undetermined[1]
+    assert "1st neighbours" not in found.undetermined[1]
+    blind = Uncertainty.at_optimum(information(prior, []), prior, basis, 1).undetermined[1]
+    assert "both constants of the 1st neighbours" in blind and "more shells" in blind
 
 
 def test_nuisances_are_marginalised(prior, lattice):
