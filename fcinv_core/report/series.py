@@ -16,6 +16,10 @@ from fcinv_core.report.wording import HEADLINES
 if TYPE_CHECKING:
     from fcinv_core.inversion.series import TemperatureSeries, Trend
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#767676")
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
+"""Okabe and Ito's colours, and shapes for those who see none."""
+
 LINES_SHOWN = 8
 """Most phonon energies in the picture: those that are known best."""
 
@@ -24,22 +28,21 @@ def series_figure(series: TemperatureSeries, *, narrow: bool = False) -> Figure:
     """Changes of phonon energies, and elastic constants, against temperature."""
     figure = Figure(figsize=(4.8, 8.0) if narrow else (11.0, 4.6), layout="constrained")
     left, right = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
+    for panel in (left, right):
+        panel.set_prop_cycle(color=COLOURS, marker=MARKERS)
     energies = [trend for trend in series.trends if trend.kind == "energy"]
     for trend in sorted(_distinct(energies), key=_error)[:LINES_SHOWN]:
         change = trend.values - trend.values[0]
-        left.errorbar(trend.temperatures, change, trend.sigma, fmt="o-", ms=4, label=trend.name)
+        left.errorbar(trend.temperatures, change, trend.sigma, ms=4, label=trend.name)
     for trend in series.trends:
         if trend.kind == "elastic constant":
-            name = trend.name
-            right.errorbar(
-                trend.temperatures, trend.values, trend.sigma, fmt="o-", ms=4, label=name
-            )
+            right.errorbar(trend.temperatures, trend.values, trend.sigma, ms=4, label=trend.name)
     left.axhline(0, color="#767676", lw=0.8)
     left.set_ylabel("Change of the phonon energy (meV)")
     right.set_ylabel("Elastic constant (GPa)")
     for panel in (left, right):
         panel.set_xlabel("Temperature (K)")
-        panel.legend(fontsize="small", frameon=False)
+        panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small", frameon=False)
     return figure
 
 
