@@ -60,7 +60,8 @@ def exposure(signal: np.ndarray, variance: np.ndarray, covered: np.ndarray) -> n
             guess = [np.interp(there, here, np.log(x[q, here])) for x in (result, counts)]
         else:
             guess = [np.full(there.size, value) for value in overall]
-        plausible = guess[1] <= np.log(_LARGEST_PLAUSIBLE_MEAN)
+        # Five counts on either side are common: rounding must not decide.
+        plausible = guess[1] <= np.log(_LARGEST_PLAUSIBLE_MEAN) + 1e-9
         result[q, there] = np.where(plausible, np.exp(guess[0]), np.nan)
     return result
 
