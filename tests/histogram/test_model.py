@@ -136,6 +136,18 @@ def test_a_zero_beside_many_counts_has_no_known_exposure():
     np.testing.assert_allclose(histogram.exposure().ravel(), [100, 100, np.nan, np.nan])
 
 
+def test_rounding_does_not_decide_on_zeros_between_equal_counts():
+    """Five counts on either side, whatever the exposure: all or none."""
+    exposure = np.random.default_rng(3).uniform(0.1, 300, 200)
+    counts = np.array([5.0, 0.0, 5.0])
+    signal, variance = counts / exposure[:, None], counts / exposure[:, None] ** 2
+    histogram = make((200, 1, 1, 3))
+    histogram = histogram.with_values(
+        signal.reshape(histogram.shape), variance.reshape(histogram.shape)
+    )
+    assert np.isfinite(histogram.exposure()).all()
+
+
 def test_nothing_counted_leaves_exposure_unknown():
     histogram = make((2, 1, 1, 3)).with_values(np.zeros((2, 1, 1, 3)))
     assert np.isnan(histogram.exposure()).all()
