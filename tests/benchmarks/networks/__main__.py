@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cases", type=int, default=200, help="of each cell, up to this number")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument(
-        "--elsewhere", type=int, default=20, help="the same, with truths that are no draws"
+        "--elsewhere", type=int, default=20, help="at most so many with truths that are no draws"
     )
     parser.add_argument("--material", action="append", choices=["Ge", "MgO", "Al", "Si", "Cu"])
     parser.add_argument("--kind", action="append", choices=list(KINDS))
@@ -56,6 +56,12 @@ def main(arguments: list[str] | None = None) -> None:
     options.page.write_text(page(results.records(), command) + "\n", encoding="utf-8")
 
 
+def _last(options: argparse.Namespace, origin: str) -> int:
+    """Those from elsewhere are always the same force constants: fewer cases do."""
+    drawn = origin == materials.DRAWN
+    return int(options.cases if drawn else min(options.cases, options.elsewhere))
+
+
 def _jobs(options: argparse.Namespace) -> list[Job]:
     """All cases asked for, case by case, so that all cells grow together."""
     names = options.estimator or [*ARCHITECTURES, BASELINE]
@@ -69,9 +75,7 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
             Job(material, kind, origin, number, found, not options.alone)
             for kind in options.kind or KINDS
             for origin in origins
-            for number in range(
-                options.first, options.cases if origin == materials.DRAWN else options.elsewhere
-            )
+            for number in range(options.first, _last(options, origin))
             if found
         ]
     return sorted(jobs, key=lambda job: job.number)
