@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from fcinv_core.inversion.born_charges import BornCharges
     from fcinv_core.networks.model import Model
 
-_FINE_ITERATIONS, _LAST_ITERATIONS, _ROUNDS = 30, 10, 3
+_FINE_ITERATIONS, _LAST_ITERATIONS, _ROUNDS = 15, 6, 3
 
 Progress = Callable[[str, float], None]
 
