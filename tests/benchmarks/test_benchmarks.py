@@ -27,7 +27,8 @@ LARGEST_DEVIATION = {
     "phonopy": 1e-6,
     "fcinv, float64": 5e-3,
     "spectra": 1e-9,
-    "32 single calls": 1e-9,
+    # Lines of many modes come from a table (to 3e-8), those of few do not.
+    "32 single calls": 1e-7,
 }
 
 
