@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fcinv_core.scattering.hermitian import full, packed_gradient
+from fcinv_core.scattering.hermitian import full, packed_dyads
 from fcinv_core.units import ATOMIC_MASS_KG, ELEMENTARY_CHARGE_C, HBAR_J_S
 
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ class ElasticConstants:
             density=_density(crystal) / 1e3,
         )
 
+    def constant(self, label: str) -> tuple[float, float]:
+        """One of `LABELS` in GPa, and its standard deviation."""
+        place = int(label[1]) - 1, int(label[2]) - 1
+        return float(self.stiffness[place]), float(self.sigma[place])
+
     @property
     def bulk_modulus(self) -> tuple[float, float]:
         """Voigt's mean in GPa, and its standard deviation."""
@@ -155,9 +160,8 @@ def _christoffel(
 def _between(motions: torch.Tensor, changes: torch.Tensor) -> np.ndarray:
     """Re w_i† (∂D/∂p) w_j, (n_q, 3, 3, n_par), for motions (n_q, 3 n_atoms, 3)."""
     columns = motions.transpose(1, 2)
-    dyads = columns[:, :, None, :, None] * columns.conj()[:, None, :, None, :]
-    hermitian = 0.5 * (dyads + dyads.mH)
-    return torch.einsum("qijc,pqc->qijp", packed_gradient(hermitian), changes).numpy()
+    dyads = 0.5 * packed_dyads(columns[:, :, None], columns.conj()[:, None])
+    return torch.einsum("qijc,pqc->qijp", dyads, changes).numpy()
 
 
 def _design(directions: np.ndarray) -> np.ndarray:

@@ -170,8 +170,6 @@ def _quantities(result: InversionResult) -> dict[tuple[str, str, str], tuple[flo
                 found[key] = float(energy), float(bands.sigma_mev[index, branch])
     elastic = result.elastic
     for name in elastic.independent:
-        place = int(name[1]) - 1, int(name[2]) - 1
-        value, sigma = float(elastic.stiffness[place]), float(elastic.sigma[place])
-        found["elastic constant", name, "GPa"] = value, sigma
+        found["elastic constant", name, "GPa"] = elastic.constant(name)
     found["elastic constant", "bulk modulus", "GPa"] = elastic.bulk_modulus
     return found

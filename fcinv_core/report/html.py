@@ -98,11 +98,7 @@ def environment() -> jinja2.Environment:
 
 def _elastic_constants(elastic: ElasticConstants) -> list[tuple[str, float, float]]:
     """Name, value and standard deviation of those that the symmetry leaves free, and of B."""
-    places = [(name, (int(name[1]) - 1, int(name[2]) - 1)) for name in elastic.independent]
-    constants = [
-        (name, float(elastic.stiffness[place]), float(elastic.sigma[place]))
-        for name, place in places
-    ]
+    constants = [(name, *elastic.constant(name)) for name in elastic.independent]
     return [*constants, ("Bulk modulus", *elastic.bulk_modulus)]
 
 
