@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fcinv_core.errors import FcinvError
-
-if TYPE_CHECKING:
-    from fcinv_core.crystal import Crystal
-
-MOST_ATOMS = 2000
-"""Of a supercell: the basis of its force constants would take hours and gigabytes beyond."""
 
 
 def positive(text: str) -> float:
@@ -98,19 +90,3 @@ def check_output_file(path: Path) -> None:
         raise FcinvError(f"{path} is a folder; name a file with -o")
     if not path.absolute().parent.is_dir():
         raise FcinvError(f"there is no folder {path.absolute().parent}; make it first")
-
-
-def check_supercell_size(supercell: Sequence[int], crystal: Crystal) -> None:
-    """Refuse a supercell that nothing could be worked out for.
-
-    Raises
-    ------
-    FcinvError
-    """
-    n_atoms = math.prod(supercell) * len(crystal.symbols)
-    if n_atoms > MOST_ATOMS:
-        asked_for = " ".join(map(str, supercell))
-        raise FcinvError(
-            f"--supercell {asked_for} of {crystal.formula} holds {n_atoms} atoms, more than the "
-            f"{MOST_ATOMS} that can be handled: some 10 Å along each axis are enough"
-        )

@@ -9,12 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fcinv_core.commands.options import (
-    add_force_constant_options,
-    check_supercell_size,
-    count,
-    not_negative_count,
-)
+from fcinv_core.commands.options import add_force_constant_options, count, not_negative_count
 from fcinv_core.commands.terminal import Progress, progress_bar
 from fcinv_core.errors import FcinvError
 
@@ -81,6 +76,7 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     check_output_directory(options.output)
 
     from fcinv_core.crystal import Crystal
+    from fcinv_core.crystal.supercell_size import check_supercell_size
     from fcinv_core.networks.architectures import NETWORKS
     from fcinv_core.networks.training import train
     from fcinv_core.networks.training_folder import TrainingFolder

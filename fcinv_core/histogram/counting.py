@@ -66,6 +66,33 @@ def exposure(signal: np.ndarray, variance: np.ndarray, covered: np.ndarray) -> n
     return result
 
 
+def normalized_exposure(
+    signal: np.ndarray, variance: np.ndarray, covered: np.ndarray, normalization: np.ndarray
+) -> np.ndarray:
+    """Counts per unit of signal in each bin, where MDNorm's normalisation is known.
+
+    Parameters
+    ----------
+    signal, variance, covered, normalization
+        All of one shape; ``signal`` is weights of events over ``normalization``.
+
+    Returns
+    -------
+    numpy.ndarray
+        signal/error² where there are counts; the normalisation over the mean weight of all events
+        where nothing was counted; NaN where not covered, and where the signal is not a ratio of
+        counts to exposure.
+    """
+    counted, empty = _kinds(signal, variance, covered)
+    result = np.full(signal.shape, np.nan)
+    result[counted] = signal[counted] / variance[counted]
+    weights = float((signal * normalization)[counted].sum())
+    squared_weights = float((variance * normalization**2)[counted].sum())
+    if weights > 0:
+        result[empty] = normalization[empty] * weights / squared_weights
+    return result
+
+
 def _kinds(
     signal: np.ndarray, variance: np.ndarray, covered: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,16 @@ class GoniometerAxis:
     direction: tuple[float, float, float]
     sense: int = 1
 
+    @classmethod
+    def from_rotation(cls, rotation: np.ndarray, name: str = "goniometer") -> GoniometerAxis:
+        """The axis and angle of a rotation matrix (3, 3)."""
+        from scipy.spatial.transform import Rotation
+
+        vector = Rotation.from_matrix(np.array(rotation)).as_rotvec(degrees=True)
+        angle = float(np.linalg.norm(vector))
+        x, y, z = (float(component) for component in vector / angle) if angle else (0.0, 1.0, 0.0)
+        return cls(name, angle, (x, y, z))
+
     @property
     def rotation(self) -> np.ndarray:
         """(3, 3) rotation matrix."""
@@ -43,6 +55,46 @@ class GoniometerAxis:
         angle = np.radians(self.angle) * self.sense
         cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
         return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+class Logs:
+    """The logs of a run, found by names whose case and separators do not matter.
+
+    Parameters
+    ----------
+    names
+        All there are; of several that differ in case or separators the first is meant.
+    read
+        The value or values of the log of a name.
+    """
+
+    def __init__(self, names: Sequence[str], read: Callable[[str], Any]) -> None:
+        self._by_name = {_plain(name): name for name in reversed(names)}
+        self._read = read
+
+    def numbers(self, name: str, count: int | None = None) -> np.ndarray | None:
+        """A log as a flat float array; None if missing, not numbers, or not ``count`` of them."""
+        known = self._by_name.get(_plain(name))
+        return None if known is None else _as_numbers(partial(self._read, known), count)
+
+    def positive(self, names: Sequence[str]) -> float | None:
+        """Mean of the first log of these names that has a positive one (0 means unset)."""
+        for name in names:
+            values = self.numbers(name)
+            if values is not None:
+                values = values[np.isfinite(values)]
+                if values.size and values.mean() > 0:
+                    return float(values.mean())
+        return None
+
+    def text(self, names: Sequence[str]) -> str:
+        """The first value, as text, of the first log of these names that has any."""
+        for name in names:
+            known = self._by_name.get(_plain(name))
+            text = "" if known is None else _as_text(partial(self._read, known))
+            if text:
+                return text
+        return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,17 +148,35 @@ class ExperimentInfo:
         ub = _numbers(crystal, "orientation_matrix", 9)
         cell = [_numbers(crystal, f"unit_cell_{name}", 1) for name in _CELL]
         logs = child(group, "logs")
-        by_name = {_plain(name): name for name in reversed(list(logs))} if logs is not None else {}
-        w_matrix = _numbers(logs, "W_MATRIX/value", 9)
-        return cls(
+        return cls.from_logs(
+            Logs([] if logs is None else list(logs), lambda name: child(logs, f"{name}/value")[()]),
             ub=None if ub is None else ub.reshape(3, 3),
             lattice=_lattice(cell, ub),
-            temperature=_positive_log(logs, by_name, TEMPERATURE_LOGS),
-            incident_energy=_positive_log(logs, by_name, INCIDENT_ENERGY_LOGS),
             goniometer=_goniometer(logs),
-            run_number=_first_text(logs, by_name, RUN_NUMBER_LOGS),
-            w_matrix=None if w_matrix is None else w_matrix.reshape(3, 3),
             instrument=text_of(child(group, "instrument/name")),
+        )
+
+    @classmethod
+    def from_logs(
+        cls,
+        logs: Logs,
+        *,
+        ub: np.ndarray | None,
+        lattice: tuple[float, ...] | None,
+        goniometer: tuple[GoniometerAxis, ...],
+        instrument: str,
+    ) -> ExperimentInfo:
+        """Temperature, energy, run number and W_MATRIX from logs; the rest as it is given."""
+        w_matrix = logs.numbers("W_MATRIX", 9)
+        return cls(
+            ub=ub,
+            lattice=lattice,
+            temperature=logs.positive(TEMPERATURE_LOGS),
+            incident_energy=logs.positive(INCIDENT_ENERGY_LOGS),
+            goniometer=goniometer,
+            run_number=logs.text(RUN_NUMBER_LOGS),
+            w_matrix=None if w_matrix is None else w_matrix.reshape(3, 3),
+            instrument=instrument,
         )
 
 
@@ -152,27 +222,6 @@ def _goniometer(logs: Any) -> tuple[GoniometerAxis, ...]:
     return tuple(axes)
 
 
-def _positive_log(logs: Any, by_name: dict[str, str], names: tuple[str, ...]) -> float | None:
-    """Mean of the first log of that name which has a positive value (0 means unset)."""
-    for name in names:
-        if _plain(name) in by_name:
-            values = _numbers(logs, f"{by_name[_plain(name)]}/value")
-            if values is not None:
-                values = values[np.isfinite(values)]
-                if values.size and values.mean() > 0:
-                    return float(values.mean())
-    return None
-
-
-def _first_text(logs: Any, by_name: dict[str, str], names: tuple[str, ...]) -> str:
-    for name in names:
-        if _plain(name) in by_name:
-            text = text_of(child(logs, f"{by_name[_plain(name)]}/value"))
-            if text:
-                return text
-    return ""
-
-
 def child(group: Any, path: str) -> Any:
     """The group or dataset at ``path``, or None."""
     if group is None:
@@ -185,9 +234,12 @@ def child(group: Any, path: str) -> Any:
 
 def _numbers(group: Any, path: str, count: int | None = None) -> np.ndarray | None:
     """A dataset as a flat float array; None if missing, not numbers, or not ``count`` of them."""
-    dataset = child(group, path)
+    return _as_numbers(lambda: child(group, path)[()], count)
+
+
+def _as_numbers(read: Callable[[], Any], count: int | None) -> np.ndarray | None:
     try:
-        values = np.asarray(dataset[()]).ravel()
+        values = np.asarray(read()).ravel()
         if values.dtype.kind in "SO":
             values = np.array([_decode(value) for value in values])
         values = values.astype(np.float64)
@@ -198,8 +250,12 @@ def _numbers(group: Any, path: str, count: int | None = None) -> np.ndarray | No
 
 def text_of(dataset: Any) -> str:
     """The first value of a dataset as text; empty if there is none."""
+    return _as_text(lambda: dataset[()])
+
+
+def _as_text(read: Callable[[], Any]) -> str:
     try:
-        values = np.asarray(dataset[()]).ravel()
+        values = np.asarray(read()).ravel()
         return _decode(values[0]) if values.size else ""
     except (TypeError, OSError, RuntimeError):
         return ""

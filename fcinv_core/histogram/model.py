@@ -46,6 +46,9 @@ class SQEHistogram:
         transformations), written back by `save`.
     source
         Where it comes from, for messages.
+    normalization
+        MDNorm's, of the shape of the signal, or None where it is not known; see
+        `with_normalization`. `save` does not keep it.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class SQEHistogram:
     visual_normalization: int = 0
     mantid_groups: bytes | None = None
     source: str = ""
+    normalization: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))
@@ -142,7 +146,39 @@ class SQEHistogram:
         """The same bins and metadata with other values; variance 0 if left out."""
         signal = np.asarray(signal, dtype=np.float64)
         variance = _no_variance(signal) if variance is None else variance
-        return replace(self, signal=signal, variance=variance)
+        return replace(self, signal=signal, variance=variance, normalization=None)
+
+    def with_normalization(self, data: SQEHistogram, normalization: SQEHistogram) -> SQEHistogram:
+        """The same with what MDNorm has divided: then bins without counts tell the most.
+
+        Parameters
+        ----------
+        data, normalization
+            MDNorm's OutputDataWorkspace and OutputNormalizationWorkspace.
+
+        Raises
+        ------
+        FcinvError
+            When they have other bins, or their ratio is not this signal.
+        """
+        for part, what in ((data, "data"), (normalization, "normalization")):
+            fits = part.shape == self.shape and all(
+                np.allclose(own.edges, other.edges, rtol=0, atol=1e-4 * own.width)
+                for own, other in zip(self.axes, part.axes, strict=True)
+            )
+            if not fits:
+                raise FcinvError(
+                    f"the {what} workspace {part.source} has other bins than {self.source}; give "
+                    "the three outputs of one call of MDNorm"
+                )
+        here = self.covered & (normalization.signal > 0)
+        ratio = data.signal[here] / normalization.signal[here]
+        if not np.allclose(ratio, self.signal[here], rtol=1e-5, atol=0):
+            raise FcinvError(
+                f"{data.source} over {normalization.source} is not {self.source}; give the three "
+                "outputs of one call of MDNorm, before background is subtracted"
+            )
+        return replace(self, normalization=normalization.signal)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -279,7 +315,15 @@ class SQEHistogram:
         return counting.effective_counts(self.signal, self.variance, self.covered)
 
     def exposure(self) -> np.ndarray:
-        """Shape of the signal: counts per unit of signal; see `counting.exposure`."""
+        """Shape of the signal: counts per unit of signal.
+
+        See `counting.normalized_exposure`, and `counting.exposure` where the normalisation is not
+        known.
+        """
+        if self.normalization is not None:
+            return counting.normalized_exposure(
+                self.signal, self.variance, self.covered, self.normalization
+            )
         arrays = (self.spectra(array) for array in (self.signal, self.variance, self.covered))
         return np.ascontiguousarray(self.from_spectra(counting.exposure(*arrays)))
 

@@ -117,7 +117,7 @@ class BornCharges:
         if not same:
             raise FcinvError(
                 f"the Born charges of {self.source} belong to another cell than the starting "
-                "force constants: give a BORN file for the cell of the latter (--born)"
+                "force constants: give a BORN file for the cell of the latter"
             )
         return force_constants.with_born_charges(self.values, self.dielectric, self.nac_factor)
 

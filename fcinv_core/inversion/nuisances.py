@@ -39,6 +39,12 @@ LEADING_SIGMA = np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0.05, 0.05, 0.05])
 """The same around the first guess while the stages lead the way: else a model whose lines are
 nowhere near those measured makes peace by becoming all background."""
 
+HELD_SIGMA = 1e-6
+"""Width of the prior of a background that is held at zero."""
+
+BACKGROUNDS = {"linear": (), "flat": (SLOPE, TAIL), "none": (BACKGROUND, SLOPE, TAIL)}
+"""Kinds of background, and which of `NUISANCES` each holds at zero."""
+
 NO_MULTIPHONON = -1.0
 """Of the scale of scattering by several phonons, as a difference from 1."""
 
@@ -103,7 +109,9 @@ def half_range(prepared: PreparedHistogram) -> float:
     return 0.5 * float(energies[-1] - energies[0]) or 1.0
 
 
-def pull(nuisance: np.ndarray, guess: np.ndarray | None) -> tuple[float, np.ndarray, np.ndarray]:
+def pull(
+    nuisance: np.ndarray, guess: np.ndarray | None, background: str
+) -> tuple[float, np.ndarray, np.ndarray]:
     """Cost, gradient and curvature of the prior of a histogram's nuisances.
 
     Parameters
@@ -112,8 +120,11 @@ def pull(nuisance: np.ndarray, guess: np.ndarray | None) -> tuple[float, np.ndar
         (len(NUISANCES),).
     guess
         Around which they are held while stages lead the way.
+    background
+        One of `BACKGROUNDS`.
     """
     weak = (NUISANCE_SIGMA if guess is None else LEADING_SIGMA) ** -2.0
+    weak[list(BACKGROUNDS[background])] = HELD_SIGMA**-2.0
     offset = nuisance if guess is None else nuisance - guess
     return 0.5 * float(offset @ (weak * offset)), weak * offset, weak
 

@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from fcinv_core.histogram import SQEHistogram
     from fcinv_core.inversion.born_charges import BornCharges
     from fcinv_core.networks.model import Model
+    from fcinv_core.scattering.resolution import EnergyResolution
 
-_FINE_ITERATIONS, _LAST_ITERATIONS, _ROUNDS = 15, 6, 3
+MAX_ITERATIONS = 15
+_LAST_ITERATIONS, _ROUNDS = 6, 3
 
 Progress = Callable[[str, float], None]
 
@@ -89,9 +91,12 @@ def invert(
     start: ForceConstants | None = None,
     born_charges: BornCharges | None = None,
     temperature: float | None = None,
-    energy_fwhm: float | None = None,
+    energy_fwhm: float | EnergyResolution | None = None,
+    energy_range: tuple[float, float] = (-np.inf, np.inf),
+    background: str = "linear",
     cutoff: float | None = None,
     refine: bool = True,
+    max_iterations: int = MAX_ITERATIONS,
     seed: int = 0,
     sources: Sequence[str | Path] = (),
     progress: Progress | None = None,
@@ -116,12 +121,20 @@ def invert(
     temperature
         K, for all histograms; by default from each one's log.
     energy_fwhm
-        meV, full width at half maximum; by default 3 % of the incident energy.
+        meV, full width at half maximum, or an `EnergyResolution`; by default 3 % of the incident
+        energy.
+    energy_range
+        meV: bins outside are not fitted.
+    background
+        What is fitted along with the phonons: "linear" in energy with the tail of the elastic
+        line, "flat", or "none" where it has been subtracted.
     cutoff
         Å, range of the force constants; by default all that fit into the supercell.
     refine
         False compares the start with the data and fits scale and background only. With a model
         the result is then its estimate, with the covariance that the network states.
+    max_iterations
+        Of the refinement on all bins.
     seed
         Of the draws from a network's spread; nothing else is random.
     sources
@@ -141,11 +154,13 @@ def invert(
     if start is not None and model is not None:
         raise FcinvError("a start and a model are given: leave one of them out")
     if start is not None and (difference := start.describes_same_crystal(crystal)) is not None:
-        raise FcinvError(f"--start does not belong to the structure: {difference}")
+        raise FcinvError(f"the start does not belong to the structure: {difference}")
     # before the force field spends a minute, which answers on the crystal that it is asked about
     own_crystal = crystal if start is None else start.crystal
     prepared = [
-        PreparedHistogram.from_histogram(histogram, own_crystal, temperature, energy_fwhm)
+        PreparedHistogram.from_histogram(
+            histogram, own_crystal, temperature, energy_fwhm, energy_range, background
+        )
         for histogram in histograms
     ]
     network, origin = None, GIVEN
@@ -175,7 +190,9 @@ def invert(
     clock.start("Refining", 0.9)
     prior = ForceConstantPrior.around(lattice, centre, FINAL)
     problems = [HistogramProblem(item, lattice, initial) for item in prepared]
-    best = _refine_on_counts(lattice, problems, initial, prior, refine, clock)
+    best = _refine_on_counts(
+        lattice, problems, initial, prior if refine else None, max_iterations, clock
+    )
     clock.start("Uncertainty", 0.95)
     parameters = best.point.parameters
     qualities = qualities_of(problems, best)
@@ -238,6 +255,9 @@ def invert(
             "supercell_matrix": start.crystal.supercell_matrix.tolist(),
             "temperature_k": [item.temperature for item in prepared],
             "energy_fwhm_mev": [item.resolution.elastic_fwhm for item in prepared],
+            "energy_range_mev": energy_range,
+            "background": background,
+            "max_iterations": max_iterations,
             "prior": vars(FINAL),
         },
         inputs=tuple(_input_record(name) for name in names),
@@ -273,17 +293,19 @@ def _refine_on_counts(
     lattice: Lattice,
     problems: Sequence[HistogramProblem],
     initial: np.ndarray,
-    prior: ForceConstantPrior,
-    refine: bool,
+    prior: ForceConstantPrior | None,
+    max_iterations: int,
     clock: _Clock,
 ) -> Evaluation:
     """Fit all bins, then again with empty bins and excess scatter seen for what they are.
 
+    Without a prior force constants are not fitted.
+
     What empty bins are taken for depends on the fit, which they bend: hence `_ROUNDS`.
     """
-    refinement = Refinement(lattice, problems, prior if refine else None, clock.tick)
+    refinement = Refinement(lattice, problems, prior, clock.tick)
     point = refinement.starting_point(initial)
-    result = refinement.minimise(point, Counts(), _FINE_ITERATIONS)
+    result = refinement.minimise(point, Counts(), max_iterations)
     for _ in range(_ROUNDS):
         for problem, expected in zip(problems, result.expectations, strict=True):
             problem.weigh(believed_exposure(problem, expected), 1.0)

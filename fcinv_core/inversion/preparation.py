@@ -10,6 +10,7 @@ import numpy as np
 from fcinv_core.crystal.transfer import correspondence
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import check_invertible
+from fcinv_core.inversion.nuisances import BACKGROUNDS
 from fcinv_core.scattering.conditions import (
     assumed_resolution,
     assumed_temperature,
@@ -55,6 +56,8 @@ class PreparedHistogram:
         K.
     resolution
         Assumed energy resolution.
+    background
+        What is fitted along: "linear" (and the tail of the elastic line), "flat" or "none".
     """
 
     histogram: SQEHistogram
@@ -66,6 +69,7 @@ class PreparedHistogram:
     used: np.ndarray
     temperature: float
     resolution: EnergyResolution
+    background: str = "linear"
 
     @classmethod
     def from_histogram(
@@ -73,9 +77,16 @@ class PreparedHistogram:
         histogram: SQEHistogram,
         crystal: Crystal,
         temperature: float | None = None,
-        energy_fwhm: float | None = None,
+        energy_fwhm: float | EnergyResolution | None = None,
+        energy_range: tuple[float, float] = (-np.inf, np.inf),
+        background: str = "linear",
     ) -> PreparedHistogram:
         """Select bins and work out counts and exposure.
+
+        Parameters
+        ----------
+        energy_range
+            Bins that are not wholly within these energy transfers (meV) are left out.
 
         Raises
         ------
@@ -84,6 +95,8 @@ class PreparedHistogram:
             crystal's, no energy axis, unknown temperature or resolution, nothing measured.
         """
         check_invertible(histogram, temperature)
+        if background not in BACKGROUNDS:
+            raise FcinvError(f"background {background!r}: give one of {', '.join(BACKGROUNDS)}")
         centres, bin_vectors, edges = bins_in_crystal(histogram, crystal)
         resolution = assumed_resolution(histogram, energy_fwhm)
         counts = histogram.spectra(histogram.effective_counts())
@@ -91,7 +104,7 @@ class PreparedHistogram:
         used = (
             np.isfinite(counts)
             & (exposure > 0)
-            & _energies_in_range(edges, resolution, histogram.incident_energy)
+            & _energies_in_range(edges, resolution, histogram.incident_energy, energy_range)
             & ~_near_bragg(centres, bin_vectors, edges, resolution)
         )
         if used.any():
@@ -111,6 +124,7 @@ class PreparedHistogram:
             used,
             assumed_temperature(histogram, temperature),
             resolution,
+            background,
         )
 
     def in_crystal(self, own: Crystal, other: Crystal) -> PreparedHistogram:
@@ -143,10 +157,15 @@ class PreparedHistogram:
 
 
 def _energies_in_range(
-    edges: np.ndarray, resolution: EnergyResolution, incident_energy: float | None
+    edges: np.ndarray,
+    resolution: EnergyResolution,
+    incident_energy: float | None,
+    energy_range: tuple[float, float],
 ) -> np.ndarray:
-    """(1, n_energy) bool: away from the elastic line and from the end of the range."""
-    away = _distance_from_elastic(edges) >= ELASTIC_CUTOFF * resolution.elastic_fwhm
+    """(1, n_energy) bool: in the range, away from the elastic line and the highest energies."""
+    rounding = 1e-4 * np.diff(edges)  # of Mantid's single precision
+    away = (edges[:-1] >= energy_range[0] - rounding) & (edges[1:] <= energy_range[1] + rounding)
+    away &= _distance_from_elastic(edges) >= ELASTIC_CUTOFF * resolution.elastic_fwhm
     if incident_energy is not None:
         away &= edges[1:] <= LARGEST_ENERGY * incident_energy
     return away[None]

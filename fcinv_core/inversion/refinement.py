@@ -10,6 +10,7 @@ import numpy as np
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.nuisances import (
     BACKGROUND,
+    BACKGROUNDS,
     DECAY,
     MULTIPHONON,
     NO_MULTIPHONON,
@@ -184,7 +185,7 @@ class Refinement:
             signal = problem.signal(own, nuisance, vicinity)
             expected = Expectation(signal, np.empty((*signal.shape, 0)))
             cost += stage.compare(problem, expected).cost
-            cost += pull(nuisance, _nuisance_of(guess, number))[0]
+            cost += pull(nuisance, _nuisance_of(guess, number), problem.prepared.background)[0]
         return cost
 
     def _taking_part(
@@ -222,7 +223,9 @@ class Refinement:
             part = stage.compare(problem, expected)
             gradient[index] += part.gradient
             curvature[np.ix_(index, index)] += part.curvature
-            pulled, slope, weak = pull(nuisance, _nuisance_of(guess, number))
+            pulled, slope, weak = pull(
+                nuisance, _nuisance_of(guess, number), problem.prepared.background
+            )
             cost += part.cost + pulled
             gradient[own] += slope
             curvature[own, own] += weak
@@ -388,5 +391,7 @@ def _scale_and_background(problem: HistogramProblem, simulated: np.ndarray) -> n
     exposure, typical = problem.exposure[used], problem.typical_signal
     background = float(np.quantile(problem.counts[used] / exposure, QUIET_SHARE))
     background = min(background, 0.9 * typical)
+    if BACKGROUND in BACKGROUNDS[problem.prepared.background]:
+        background = 0.0
     mean = float((exposure * simulated[used]).sum() / exposure.sum())
     return np.array([np.log((typical - background) / max(mean, 1e-300)), background / typical])

@@ -237,3 +237,51 @@ def test_arrays_must_fit_the_axes():
     histogram = make((2, 1, 1, 3))
     with pytest.raises(FcinvError, match=r"signal has shape \(3, 1, 1, 2\)"):
         histogram.with_values(histogram.signal.T)
+
+
+def counted(shape=(6, 1, 1, 5), seed=2):
+    """MDNorm's three outputs, of events with one weight, most bins without counts."""
+    rng = np.random.default_rng(seed)
+    like = make(shape)
+    norm = rng.uniform(5.0, 50.0, shape)
+    counts = rng.poisson(0.02 * norm).astype(float)
+    counts[0, 0, 0, 0] = 3.0
+    weight = 2.5
+    data = like.with_values(weight * counts, weight**2 * counts)
+    normalization = like.with_values(norm)
+    return like.with_values(data.signal / norm, data.variance / norm**2), data, normalization
+
+
+def test_the_normalization_is_the_exposure_of_empty_bins():
+    reduced, data, normalization = counted()
+    known = reduced.with_normalization(data, normalization)
+    empty = reduced.signal == 0
+    assert empty.mean() > 0.3
+    # one count is 2.5 units of weight: exposure is counts per unit of signal
+    np.testing.assert_allclose(known.exposure(), normalization.signal / 2.5)
+    assert not np.allclose(reduced.exposure()[empty], normalization.signal[empty] / 2.5)
+    np.testing.assert_allclose(known.effective_counts(), data.signal / 2.5)
+    assert known.with_values(known.signal).normalization is None
+
+
+def test_what_is_not_one_call_of_mdnorm_is_refused():
+    reduced, data, normalization = counted()
+    other_bins = counted((5, 1, 1, 5))
+    shifted = replace(data, axes=(*data.axes[:3], Axis.energy_transfer(np.arange(1.0, 7.0))))
+    for parts, told in (
+        ((other_bins[1], normalization), "data workspace .* other bins"),
+        ((data, other_bins[2]), "normalization workspace .* other bins"),
+        ((shifted, normalization), "other bins"),
+        ((data, normalization.with_values(2 * normalization.signal)), "one call of MDNorm"),
+    ):
+        with pytest.raises(FcinvError, match=told):
+            reduced.with_normalization(*parts)
+
+
+def test_a_rotation_matrix_is_one_axis_of_a_goniometer():
+    axes = [GoniometerAxis("psi", 35.0, (0, 1, 0)), GoniometerAxis("tilt", 190.0, (1, 1, 0), -1)]
+    rotation = axes[0].rotation @ axes[1].rotation
+    np.testing.assert_allclose(
+        GoniometerAxis.from_rotation(rotation).rotation, rotation, atol=1e-12
+    )
+    np.testing.assert_array_equal(GoniometerAxis.from_rotation(np.eye(3)).rotation, np.eye(3))

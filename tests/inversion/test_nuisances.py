@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fcinv_core.ensemble.background import Background as SimulatedBackground
 from fcinv_core.ensemble.measurement import expected_signal
 from fcinv_core.inversion.nuisances import (
+    BACKGROUND,
     DECAY,
     MULTIPHONON,
     NUISANCES,
+    SLOPE,
     TAIL,
     Background,
     estimates,
@@ -95,9 +99,21 @@ def test_several_phonons_and_tails_are_told_from_a_flat_background(
 
 
 def test_the_pull_is_that_of_a_gaussian():
-    cost, gradient, curvature = pull(NUISANCE, None)
+    cost, gradient, curvature = pull(NUISANCE, None, "linear")
     assert cost == pytest.approx(0.5 * NUISANCE @ (curvature * NUISANCE))
     np.testing.assert_allclose(gradient, curvature * NUISANCE)
     assert curvature[MULTIPHONON] == pytest.approx(4) and curvature[DECAY] == pytest.approx(4)
-    held = pull(NUISANCE, NUISANCE)
+    held = pull(NUISANCE, NUISANCE, "linear")
     assert held[0] == 0 and not held[1].any() and (held[2] >= curvature).all()
+
+
+@pytest.mark.parametrize("background", ["flat", "none"])
+def test_a_background_that_is_held_stays_at_zero(background, prepared, lattice, true_parameters):
+    problem = HistogramProblem(
+        replace(prepared, background=background), lattice, true_parameters, largest_rows=40
+    )
+    refinement = Refinement(lattice, [problem], None, lambda _: None)
+    fitted = refinement.descended(refinement.starting_point(true_parameters), Counts(), 15)
+    nuisance = fitted.point.nuisances[0]
+    assert np.abs(nuisance[[SLOPE, TAIL]]).max() < 1e-6
+    assert (abs(nuisance[BACKGROUND]) < 1e-6) == (background == "none")

@@ -50,6 +50,17 @@ def test_bins_that_hold_a_bragg_point_lose_low_energies_only_there(silicon):
     assert used[~holds_bragg].all()
 
 
+def test_only_bins_within_the_energy_range_are_used(silicon):
+    data = slice_of(np.arange(1.25, 1.8, 0.1), np.arange(5, 60.5, 1.0))
+    prepared = PreparedHistogram.from_histogram(
+        data, silicon, energy_fwhm=2.0, energy_range=(20.0, 40.5)
+    )
+    used = prepared.used
+    assert (used == ((np.arange(5, 60) >= 20) & (np.arange(6, 61) <= 40))).all()
+    with pytest.raises(FcinvError, match="nothing to fit"):
+        PreparedHistogram.from_histogram(data, silicon, energy_fwhm=2.0, energy_range=(70, 80))
+
+
 def test_counts_and_exposure_reproduce_signal_and_error(silicon):
     data = slice_of(np.arange(1.25, 1.8, 0.1), np.arange(5, 60.0, 1.0), signal=2.0)
     prepared = PreparedHistogram.from_histogram(data, silicon, energy_fwhm=2.0)
@@ -69,6 +80,8 @@ def test_what_cannot_be_inverted_is_refused(silicon):
     for word, data in cases.items():
         with pytest.raises(FcinvError, match=word):
             PreparedHistogram.from_histogram(data, silicon)
+    with pytest.raises(FcinvError, match="cubic.*linear, flat, none"):
+        PreparedHistogram.from_histogram(good, silicon, energy_fwhm=2.0, background="cubic")
     magnesia = Crystal.from_file(DATA / "force_constants" / "MgO_dft.yaml")
     with pytest.raises(FcinvError, match="lattice"):
         PreparedHistogram.from_histogram(good, magnesia)

@@ -1,0 +1,42 @@
+"""How large a supercell may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fcinv_core.errors import FcinvError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fcinv_core.crystal.crystal import Crystal
+
+MOST_ATOMS = 2000
+"""Of a supercell: the basis of its force constants would take hours and gigabytes beyond."""
+
+
+def check_supercell_size(supercell: Sequence[int], crystal: Crystal) -> None:
+    """Refuse a supercell that nothing could be worked out for.
+
+    Parameters
+    ----------
+    supercell
+        Three multiples, or nine numbers of a matrix row by row.
+
+    Raises
+    ------
+    FcinvError
+    """
+    numbers = np.array(supercell, dtype=float)
+    matrix = np.diag(numbers) if numbers.size == 3 else numbers.reshape(3, 3)
+    n_atoms = round(abs(float(np.linalg.det(matrix)))) * len(crystal.symbols)
+    asked_for = " ".join(f"{number:g}" for number in numbers)
+    if n_atoms == 0:
+        raise FcinvError(f"the supercell {asked_for} has no volume: give three independent vectors")
+    if n_atoms > MOST_ATOMS:
+        raise FcinvError(
+            f"the supercell {asked_for} of {crystal.formula} holds {n_atoms} atoms, more than the "
+            f"{MOST_ATOMS} that can be handled: some 10 Å along each axis are enough"
+        )
