@@ -20,10 +20,20 @@ setup(
     long_description_content_type="text/markdown",
     license="GPL-3.0-or-later",
     python_requires=">=3.11",
-    packages=find_packages(include=["fcinv_core", "fcinv_core.*"]),
+    packages=[
+        *find_packages(include=["fcinv_core", "fcinv_core.*"]),
+        # Mantid takes a folder of algorithms; it must hold nothing else.
+        "fcinv_core.mantid_plugins",
+        "fcinv_core.mantid_docs",
+    ],
+    package_dir={
+        "fcinv_core.mantid_plugins": "plugins",
+        "fcinv_core.mantid_docs": "docs/algorithms",
+    },
     package_data={
         "fcinv_core": ["py.typed", "data/**/*"],
         "fcinv_core.report": ["templates/*"],
+        "fcinv_core.mantid_docs": ["*.md"],
     },
     install_requires=[
         "numpy>=1.26,<3",

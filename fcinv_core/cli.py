@@ -16,12 +16,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fcinv_core import __version__
-from fcinv_core.commands import inspect, invert, models, simulate, train
+from fcinv_core.commands import inspect, invert, mantid, models, simulate, train
 from fcinv_core.commands.terminal import quiet_libraries
 from fcinv_core.errors import FcinvError
-
-MOST_THREADS = 8
-"""More gain nothing on problems of this size and crowd out others on shared machines."""
+from fcinv_core.limits import MOST_THREADS
 
 WELCOME = """\
 fcinv: interatomic force constants from single-crystal inelastic neutron scattering.
@@ -31,6 +29,7 @@ fcinv: interatomic force constants from single-crystal inelastic neutron scatter
   fcinv simulate --force-constants phonopy.yaml --like FILE.nxs -o OUT.nxs
   fcinv models                                        trained networks for invert
   fcinv train --structure CRYSTAL.cif -o DIR          one more, for another crystal
+  fcinv mantid enable                                 the same as algorithms in Mantid
 
 Add --help to a command for its options."""
 
@@ -97,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fcinv {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (inspect, simulate, invert, models, train):
+    for command in (inspect, simulate, invert, models, train, mantid):
         command.add_to(commands)
     return parser
 

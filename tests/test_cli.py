@@ -109,7 +109,8 @@ def test_version(capsys):
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--cutoff", "nan"], "'nan'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--supercell", "2", "2", "0"], "'0'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "si"], "no model 'si'"),
-        (["invert", "a.nxs", "--structure", "b", "-o", "c"], "a.nxs"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c"], "b does not exist"),
+        (["invert", "a.nxs", "--structure", str(DATA / "structures/Si.cif"), "-o", "c"], "a.nxs"),
         (["simulate", "--force-constants", "f", "--like", "a.nxs", "-o", "/no/x.nxs"], "/no"),
     ],
 )

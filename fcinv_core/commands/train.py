@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     check_output_directory(options.output)
 
     from fcinv_core.crystal import Crystal
-    from fcinv_core.crystal.supercell_size import check_supercell_size
+    from fcinv_core.crystal.supercell_size import with_checked_supercell
     from fcinv_core.networks.architectures import NETWORKS
     from fcinv_core.networks.training import train
     from fcinv_core.networks.training_folder import TrainingFolder
@@ -88,8 +88,7 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     device = _device(options.device)
     crystal = Crystal.from_file(options.structure)
     if options.supercell is not None:
-        check_supercell_size(options.supercell, crystal)
-        crystal = crystal.with_supercell(options.supercell)
+        crystal = with_checked_supercell(crystal, options.supercell)
     charges = _born_charges(options, crystal)
     settings = TrainingSettings()
     if measurements := options.measurements or folder.measurements:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,28 @@ class SQEHistogram:
         from fcinv_core.histogram import nexus
 
         nexus.save(self, path)
+
+    @classmethod
+    def from_workspace(cls, workspace: Any) -> SQEHistogram:
+        """Copy Mantid's MDHistoWorkspace; see `fcinv_core.mantid_bridge`."""
+        from fcinv_core import mantid_bridge
+
+        return mantid_bridge.histogram_from_workspace(workspace)
+
+    def to_workspace(self, like: Any = None) -> Any:
+        """A new MDHistoWorkspace of Mantid; see `fcinv_core.mantid_bridge`.
+
+        Parameters
+        ----------
+        like
+            One with the same bins, whose instrument, logs and history are taken; otherwise it
+            has lattice, orientation, temperature and incident energy only.
+        """
+        from fcinv_core import mantid_bridge
+
+        if like is None:
+            return mantid_bridge.new_workspace(self)
+        return mantid_bridge.workspace_like(like, self)
 
     @classmethod
     def from_arrays(

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcinv_core.crystal import Crystal, ForceConstants
 from fcinv_core.crystal.force_constants import SAME_LATTICE
-from fcinv_core.crystal.supercell_size import check_supercell_size
+from fcinv_core.crystal.supercell_size import with_checked_supercell
 from fcinv_core.errors import FcinvError
 from fcinv_core.inversion.born_charges import BornCharges
 
@@ -74,11 +74,7 @@ class InversionInputs:
         _check_model(model, start)
         crystal = Crystal.from_file(structure)
         if supercell is not None:
-            check_supercell_size(supercell, crystal)
-            numbers = np.array(supercell)
-            crystal = crystal.with_supercell(
-                numbers.reshape(3, 3) if numbers.size == 9 else numbers
-            )
+            crystal = with_checked_supercell(crystal, supercell)
         begin = None if start is None else ForceConstants.from_file(start, crystal)
         if begin is not None and supercell is not None:
             _check_supercell(begin.crystal, crystal)

@@ -128,6 +128,35 @@ def write_result(
     return [target / name for name in names]
 
 
+def write_files(
+    result: InversionResult,
+    *,
+    force_constants: str | None = None,
+    report: str | None = None,
+    document: str | None = None,
+) -> None:
+    """Write those files that have a path, each of them whole or not at all.
+
+    Parameters
+    ----------
+    force_constants, report, document
+        phonopy.yaml, HTML page, and JSON of `result_document`.
+
+    Raises
+    ------
+    FcinvError
+        When one cannot be written.
+    """
+    if force_constants:
+        result.force_constants.save(force_constants)
+    if report:
+        from fcinv_core.report.html import render_report
+
+        write_whole(report, render_report(result).encode())
+    if document:
+        write_whole(document, _json(result_document(result), indent=1))
+
+
 def write_series(
     series: TemperatureSeries, directory: str | os.PathLike[str], report: bool = True
 ) -> list[Path]:
@@ -148,8 +177,7 @@ def write_series(
 
         write_whole(target / "series.html", render_series(series, folders).encode())
         written.insert(0, target / "series.html")
-    document = json.dumps(series_document(series, folders), allow_nan=False, ensure_ascii=False)
-    write_whole(target / "series.json", f"{document}\n".encode())
+    write_whole(target / "series.json", _json(series_document(series, folders)))
     return [*written, target / "series.json"]
 
 
@@ -205,8 +233,7 @@ def _write_files(result: InversionResult, staging: Path, report: bool) -> list[s
         names.append(REPORT)
     result.force_constants.save(staging / "force_constants.yaml")
     names.append("force_constants.yaml")
-    document = json.dumps(result_document(result), allow_nan=False, ensure_ascii=False, indent=1)
-    (staging / "result.json").write_text(document + "\n", encoding="utf-8")
+    (staging / "result.json").write_bytes(_json(result_document(result), indent=1))
     names.append("result.json")
     for number, histogram in enumerate(result.simulated, 1):
         name = "simulated.nxs" if number == 1 else f"simulated_{number}.nxs"
@@ -215,6 +242,11 @@ def _write_files(result: InversionResult, staging: Path, report: bool) -> list[s
     for name in names:
         _flush(staging / name)
     return names
+
+
+def _json(document: dict[str, Any], indent: int | None = None) -> bytes:
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False, indent=indent)
+    return f"{text}\n".encode()
 
 
 def _flush(path: Path) -> None:

@@ -36,6 +36,7 @@ from fcinv_core.inversion.stages import Counts
 from fcinv_core.inversion.starts import find_start
 from fcinv_core.inversion.uncertainty import Uncertainty
 from fcinv_core.inversion.verdict import judge
+from fcinv_core.limits import MAX_ITERATIONS
 from fcinv_core.scattering.forward import TOLERANCE, ForwardModel
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from fcinv_core.networks.model import Model
     from fcinv_core.scattering.resolution import EnergyResolution
 
-MAX_ITERATIONS = 15
 _LAST_ITERATIONS, _ROUNDS = 6, 3
 
 Progress = Callable[[str, float], None]

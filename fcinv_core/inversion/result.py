@@ -89,6 +89,11 @@ class HistogramFit:
         """
         return self.simulate()
 
+    @property
+    def residual_histogram(self) -> SQEHistogram:
+        """`residual` on the bins of the input."""
+        return self.measured.with_values(self.residual)
+
 
 @dataclass(frozen=True)
 class Dispersion:

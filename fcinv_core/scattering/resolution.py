@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -184,6 +185,30 @@ class EnergyResolution:
             above zero.
         """
         return cls(TabulatedWidth(tuple(float(e) for e in energies), tuple(float(w) for w in fwhm)))
+
+    @classmethod
+    def from_text_file(cls, path: str | Path) -> EnergyResolution:
+        """`tabulated`, from a text file with two columns: energy transfer and width in meV.
+
+        Columns are apart by blanks or commas; ``#`` begins a comment.
+
+        Raises
+        ------
+        FcinvError
+            When it cannot be read, or as for `tabulated`.
+        """
+        try:
+            lines = Path(path).read_text().replace(",", " ").splitlines()
+            rows = [line.split("#")[0].split() for line in lines]
+            energies, fwhm = zip(*(map(float, row) for row in rows if row), strict=True)
+        except OSError as error:
+            raise FcinvError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise FcinvError(
+                f"{path} is no table of the energy resolution: give two columns, energy transfer "
+                "and full width at half maximum in meV"
+            ) from error
+        return cls.tabulated(energies, fwhm)
 
     @classmethod
     def from_instrument(

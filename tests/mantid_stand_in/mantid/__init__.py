@@ -1,0 +1,3 @@
+"""See the README of the folder above."""
+
+__version__ = "stand-in"
