@@ -8,11 +8,12 @@ DOCS_INSTALLED := .venv/.docs-installed
 BOUNDED := OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test lint format docs bench bench-networks bench-latent models priors clean
+.PHONY: help demo test test-all lint format docs bench bench-networks bench-latent models priors clean
 
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
 	@echo "make test   run the tests"
+	@echo "make test-all  run the tests, those on more files, too (half an hour)"
 	@echo "make lint   ruff and mypy"
 	@echo "make format let ruff format the sources"
 	@echo "make docs   build the documentation in docs/_build/html"
@@ -45,8 +46,15 @@ demo: $(INSTALLED)
 	    --energy-fwhm 2.4 -o demo-result || test $$? -eq 3
 	@echo "Open the report in a browser: $(CURDIR)/demo-result/report.html"
 
+# Processes of one thread each, which gain more than threads do.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 \
+    $(BIN)/python -m pytest -q -n $(THREADS) --dist loadfile
+
 test: $(INSTALLED)
-	@$(BOUNDED) $(BIN)/python -m pytest -q
+	@$(PYTEST)
+
+test-all: $(INSTALLED)
+	@$(PYTEST) -m "slow or not slow"
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

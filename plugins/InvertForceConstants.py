@@ -166,12 +166,16 @@ class InvertForceConstants(PythonAlgorithm):
             "constants (GPa): parameter, value, sigma, unit.",
         )
         for name, what in (
-            ("OutputSimulation", "The fitted model on the bins of the input"),
-            ("OutputResidual", "Measured less simulated signal over its expected error"),
+            ("OutputSimulation", "The fitted model on the bins of the input, NaN where that is NaN"),
+            (
+                "OutputResidual",
+                "Measured less simulated signal over its expected error, NaN in bins that were "
+                "not fitted",
+            ),
         ):
             self.declareProperty(
                 WorkspaceProperty(name, "", Direction.Output, PropertyMode.Optional),
-                f"{what}, NaN where that is NaN; a group if there are several workspaces.",
+                f"{what}; a group if there are several workspaces.",
             )
         self.declareProperty(
             MatrixWorkspaceProperty(

@@ -218,7 +218,9 @@ class SimulateSQE(PythonAlgorithm):
             if bins is None:
                 ub = np.linalg.inv(force_constants.crystal.lattice)
                 values = np.zeros([axis.n_bins for axis in axes])
-                bins = SQEHistogram.from_arrays(axes, values, ub=ub)
+                bins = SQEHistogram.from_arrays(
+                    axes, values, ub=ub, temperature=measurement["temperature"]
+                )
             elif not apply_coverage:
                 bins = bins.with_values(np.zeros(bins.shape))
             report("Simulating", 0.1)

@@ -1,11 +1,12 @@
-"""The README's Python is run as it stands, so that it cannot go stale."""
+"""The README's Python is run as it stands, so that it cannot go stale.
+
+That for Mantid is run in ``mantid_algorithms/test_docs.py``.
+"""
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import phonopy
 import pytest
@@ -17,7 +18,6 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
 (PLAIN,) = [block for block in BLOCKS if "mantid" not in block]
-(INSIDE_MANTID,) = [block for block in BLOCKS if "mantid" in block]
 
 
 def test_python_inverts_the_demo(tmp_path, monkeypatch):
@@ -35,23 +35,6 @@ def test_python_inverts_the_demo(tmp_path, monkeypatch):
     )
     assert fitted[0, 3:] == pytest.approx(true[0, 3:], rel=0.01)
     assert fitted[1] == pytest.approx(true[1], rel=0.01)
-
-
-def test_mantid_script_saves_runs_and_loads(monkeypatch):
-    """With stand-ins for Mantid's algorithms; the options are those of the real command."""
-    calls = []
-    simpleapi = ModuleType("mantid.simpleapi")
-    simpleapi.SaveMD = lambda InputWorkspace, Filename: calls.append(("save", Filename))  # noqa: N803
-    simpleapi.LoadMD = lambda Filename, OutputWorkspace: calls.append(("load", Filename))  # noqa: N803
-    monkeypatch.setitem(sys.modules, "mantid", ModuleType("mantid"))
-    monkeypatch.setitem(sys.modules, "mantid.simpleapi", simpleapi)
-    monkeypatch.setattr("subprocess.run", lambda command: calls.append(command))
-    exec(compile(INSIDE_MANTID, "README.md", "exec"), {})
-    saved, command, loaded = calls
-    assert command[0] == "fcinv"
-    options = cli._parser().parse_args(command[1:])
-    assert ("save", str(options.files[0])) == saved
-    assert ("load", str(options.output / "simulated.nxs")) == loaded
 
 
 def test_commands_parse():

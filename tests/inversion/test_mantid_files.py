@@ -42,12 +42,14 @@ def test_slice_map_and_volume_from_nearly_true_force_constants(load, silicon, tr
         assert abs(scale.value - 1) < max(5 * scale.sigma, 0.03)
 
 
+@pytest.mark.slow
 def test_slice_map_and_volume_from_the_force_field_alone(load, silicon, rms_error):
     result = invert([load(name) for name in TOGETHER], silicon, energy_fwhm=2.4)
     assert rms_error(result.start) > 5
     assert rms_error(result.force_constants) < 0.3
 
 
+@pytest.mark.slow
 def test_pixel_aliasing_is_survived_and_named(load, silicon, truth, rms_error):
     result = invert([load("4d")], silicon, start=truth.scaled(0.9), energy_fwhm=2.4)
     assert rms_error(result.force_constants) < 0.5
