@@ -18,7 +18,7 @@ from typing import NoReturn
 from fcinv_core import __version__
 from fcinv_core.commands import inspect, invert, mantid, models, simulate, train
 from fcinv_core.commands.terminal import quiet_libraries
-from fcinv_core.errors import FcinvError
+from fcinv_core.errors import NO_MEMORY, FcinvError, is_out_of_memory
 from fcinv_core.limits import MOST_THREADS
 
 WELCOME = """\
@@ -37,8 +37,6 @@ BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
 TRACEBACK = "FCINV_TRACEBACK"
 """Environment variable: if set, errors come with the traceback that they otherwise hide."""
-
-NO_MEMORY = "not enough memory; use coarser bins or fewer workspaces"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,13 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return PIPE_CLOSED
     except OSError as error:
         return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
-    except MemoryError:
-        return _fail(NO_MEMORY)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # one line for what nobody foresaw, too
-        if isinstance(error, RuntimeError) and "allocate memory" in str(error):
-            return _fail(NO_MEMORY)  # torch has no MemoryError
+        if is_out_of_memory(error):
+            return _fail(NO_MEMORY)
         return _fail(
             f"unexpected {type(error).__name__} ({error}), a defect of fcinv: please report it "
             f"with the traceback that {TRACEBACK}=1 before the command shows"

@@ -33,7 +33,7 @@ from mantid.kernel import (
 )
 
 from fcinv_core.cancellable import Report, run_cancellable
-from fcinv_core.errors import FcinvError
+from fcinv_core.errors import NO_MEMORY, FcinvError, is_out_of_memory
 from fcinv_core.limits import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -353,13 +353,17 @@ def run(algorithm: Any, work: Callable[[Report], Result]) -> Result:
 
 
 def one_line_errors(method: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A PyExec whose `FcinvError` reaches users as Mantid's own errors do."""
+    """A PyExec whose errors reach users as those of Mantid do, in one line."""
 
     def wrapped(algorithm: Any) -> None:
         try:
             method(algorithm)
         except FcinvError as error:
             raise RuntimeError(str(error)) from error
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise RuntimeError(NO_MEMORY) from error
+            raise
 
     return wrapped
 

@@ -166,7 +166,7 @@ class InvertForceConstants(PythonAlgorithm):
             "constants (GPa): parameter, value, sigma, unit.",
         )
         for name, what in (
-            ("OutputSimulation", "The fitted model on the bins of the input, NaN where that is NaN"),
+            ("OutputSimulation", "The fitted model on the bins of the input, NaN where it is NaN"),
             (
                 "OutputResidual",
                 "Measured less simulated signal over its expected error, NaN in bins that were "

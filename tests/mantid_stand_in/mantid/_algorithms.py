@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -56,6 +57,7 @@ class LoadMD(PythonAlgorithm):
             arrays[0] = np.where(data["mask"][()].T != 0, np.nan, arrays[0])
             for own, loaded in zip(workspace._arrays, arrays, strict=True):
                 own[...] = loaded
+        workspace._image = Path(self.getProperty("Filename").value).read_bytes()
         self.setProperty("OutputWorkspace", workspace)
 
     @staticmethod
@@ -106,6 +108,24 @@ class LoadMD(PythonAlgorithm):
         x, y, z = np.ravel(axis["rotationaxis"][()]) / np.linalg.norm(axis["rotationaxis"][()])
         cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
         return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+class SaveMD(PythonAlgorithm):
+    """Of a workspace that comes from a file, whose other content is kept."""
+
+    def PyInit(self):
+        self.declareProperty(IMDWorkspaceProperty("InputWorkspace", "", Direction.Input))
+        self.declareProperty(FileProperty("Filename", "", FileAction.Save, [".nxs"]))
+
+    def PyExec(self):
+        workspace, path = (self.getProperty(n).value for n in ("InputWorkspace", "Filename"))
+        Path(path).write_bytes(workspace._image)
+        with h5py.File(path, "r+") as file:
+            data = file["MDHistoWorkspace/data"]
+            for name, values in zip(
+                ("signal", "errors_squared", "num_events"), workspace._arrays, strict=True
+            ):
+                data[name][...] = values.T
 
 
 class CloneMDWorkspace(PythonAlgorithm):
@@ -167,5 +187,12 @@ class DeleteWorkspace(PythonAlgorithm):
         AnalysisDataService.remove(self.getProperty("Workspace").value.name())
 
 
-for algorithm in (LoadMD, CloneMDWorkspace, CreateWorkspace, GroupWorkspaces, DeleteWorkspace):
+for algorithm in (
+    LoadMD,
+    SaveMD,
+    CloneMDWorkspace,
+    CreateWorkspace,
+    GroupWorkspaces,
+    DeleteWorkspace,
+):
     AlgorithmFactory.subscribe(algorithm)

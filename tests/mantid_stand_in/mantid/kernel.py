@@ -215,6 +215,12 @@ class _ConfigService:
 
     def __init__(self):
         self._values = {"Q.convention": "Inelastic", "default.facility": "SNS"}
+        own = Path.home() / ".mantid/Mantid.user.properties"
+        if own.is_file():
+            for line in own.read_text().splitlines():
+                if "=" in line and not line.lstrip().startswith("#"):
+                    key, value = line.split("=", 1)
+                    self._values[key.strip()] = value.strip()
 
     def __getitem__(self, key):
         return self._values.get(key, "")
