@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
 	@echo "make test   run the tests"
-	@echo "make test-all  run the tests, those on more files, too (half an hour)"
+	@echo "make test-all  run the tests, also on more files and with other versions of Python (2 hours)"
 	@echo "make lint   ruff and mypy"
 	@echo "make format let ruff format the sources"
 	@echo "make docs   build the documentation in docs/_build/html"
@@ -55,6 +55,7 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	@$(PYTEST) -m "slow or not slow"
+	@$(BIN)/python tests/environments.py
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
