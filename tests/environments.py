@@ -40,8 +40,9 @@ def made(python: str, numpy: str, folder: Path) -> Path:
     subprocess.run([python, "-m", "venv", folder], check=True)
     own = folder / "bin/python"
     pip = [own, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*pip, "--upgrade", "pip"], check=True)  # older ones search for hours
     subprocess.run([*pip, numpy, *TOOLS], check=True)
-    extras = f"{ROOT}[forcefields,instruments]"
+    extras = f"{ROOT}[forcefields]"  # ResINS wants NumPy 2
     subprocess.run([*pip, "--no-build-isolation", "-e", extras, numpy], check=True)
     return own
 

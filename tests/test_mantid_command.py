@@ -65,6 +65,11 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     folders = (tmp_path / "fcinv_core/mantid_plugins", write_plugins(tmp_path / "plugins"))
     monkeypatch.setattr(mantid_setup, "FOLDERS", folders)
+    # Other tests may have brought one into this process.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mantid"]:
+        monkeypatch.delitem(sys.modules, name)
+    without = [folder for folder in sys.path if not Path(folder, "mantid/kernel.py").exists()]
+    monkeypatch.setattr(sys, "path", without)
     return tmp_path / ".mantid/Mantid.user.properties"
 
 
