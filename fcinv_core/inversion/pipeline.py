@@ -33,7 +33,7 @@ from fcinv_core.inversion.quality import (
 from fcinv_core.inversion.refinement import Evaluation, Refinement
 from fcinv_core.inversion.result import HistogramFit, InversionResult
 from fcinv_core.inversion.stages import Counts
-from fcinv_core.inversion.starts import find_start
+from fcinv_core.inversion.starts import Start, StartSearch
 from fcinv_core.inversion.uncertainty import Uncertainty
 from fcinv_core.inversion.verdict import judge
 from fcinv_core.limits import MAX_ITERATIONS
@@ -176,8 +176,9 @@ def invert(
         start = born_charges.given_to(start)
     basis = ForceConstantBasis.from_crystal(start.crystal, cutoff)
     lattice = Lattice(basis, start)
-    centre = initial = lattice.parameters_of(start)
+    initial = lattice.parameters_of(start)
     found = disagreement = position = None
+    search: StartSearch | None = None
     if refine:
         clock.start("Finding a start", 0.5)
         candidates = iter([(origin, initial)] if origin == GIVEN else [])
@@ -185,17 +186,21 @@ def invert(
         if network is not None:
             candidates = network.candidates(lattice, seed)
             shapes.append(network.force_field(lattice))
-        found = find_start(prepared, lattice, initial, candidates, shapes, clock.tick)
-        centre, initial = found.centre, found.parameters
-    clock.start("Refining", 0.9)
-    prior = ForceConstantPrior.around(lattice, centre, FINAL)
-    problems = [HistogramProblem(item, lattice, initial) for item in prepared]
-    best = _refine_on_counts(
-        lattice, problems, initial, prior if refine else None, max_iterations, clock
-    )
+        search = StartSearch(prepared, lattice, initial, candidates, shapes, clock.tick)
+        found = search.find()
+    begin = Start(initial, initial) if found is None else found
+    clock.start("Refining", 0.8)
+    fit = _Fit.from_start(begin, prepared, lattice, refine, max_iterations, clock)
+    if search is not None and not all(quality.is_at_counting_limit for quality in fit.qualities):
+        clock.start("Finding a start", 0.85)
+        if (other := search.widen()) is not None:
+            clock.start("Refining", 0.9)
+            again = _Fit.from_start(other, prepared, lattice, refine, max_iterations, clock)
+            if again.deviance < fit.deviance:
+                fit, found = again, other
+    prior, problems, best, qualities = fit.prior, fit.problems, fit.best, fit.qualities
     clock.start("Uncertainty", 0.95)
     parameters = best.point.parameters
-    qualities = qualities_of(problems, best)
     if not refine and network is None:  # the fit has left force constants out
         best = Refinement(lattice, problems, prior, clock.tick).evaluate(best.point, Counts())
     uncertainty = Uncertainty.at_optimum(best.equations.curvature, prior, basis, len(problems))
@@ -240,7 +245,7 @@ def invert(
         density_of_states=DensityOfStates.of(lattice, parameters, uncertainty.covariance),
         elastic=ElasticConstants.of(lattice, parameters, uncertainty.covariance),
         verdict=verdict,
-        deviance_per_dof=overall_deviance(qualities),
+        deviance_per_dof=fit.deviance,
         undetermined=uncertainty.undetermined,
         timing_s=clock.seconds,
         settings={
@@ -287,6 +292,39 @@ def _model_record(model: Model | None) -> dict[str, str] | None:
         return None
     architecture = model.network.architecture
     return {"name": model.name, "architecture": architecture, "sha256": model.sha256}
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Where a start has led to on all bins."""
+
+    prior: ForceConstantPrior
+    problems: list[HistogramProblem]
+    best: Evaluation
+    qualities: list[FitQuality]
+
+    @classmethod
+    def from_start(
+        cls,
+        start: Start,
+        prepared: Sequence[PreparedHistogram],
+        lattice: Lattice,
+        refine: bool,
+        max_iterations: int,
+        clock: _Clock,
+    ) -> _Fit:
+        """With force constants as they are unless ``refine``."""
+        prior = ForceConstantPrior.around(lattice, start.centre, FINAL)
+        problems = [HistogramProblem(item, lattice, start.parameters) for item in prepared]
+        best = _refine_on_counts(
+            lattice, problems, start.parameters, prior if refine else None, max_iterations, clock
+        )
+        return cls(prior, problems, best, qualities_of(problems, best))
+
+    @property
+    def deviance(self) -> float:
+        """Per degree of freedom, of all histograms."""
+        return overall_deviance(self.qualities)
 
 
 def _refine_on_counts(

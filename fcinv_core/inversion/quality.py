@@ -22,6 +22,9 @@ _LARGEST_COUNT = 2000
 GOOD_PEARSON = 1.3
 """χ² per degree of freedom up to which scatter counts as that of counting."""
 
+LITTLE_MORE = 0.05
+"""Excess of the deviance per degree of freedom that is no sign of a wrong valley."""
+
 
 @dataclass(frozen=True)
 class FitQuality:
@@ -51,6 +54,12 @@ class FitQuality:
     explained: float
     correlation: float
     n_bins: int
+
+    @property
+    def is_at_counting_limit(self) -> bool:
+        """Whether the deviance is 1 within its own scatter, √(2/n), and a little more."""
+        allowed = max(LITTLE_MORE, 5 * float(np.sqrt(2 / self.n_bins)))
+        return self.deviance_per_dof < 1 + allowed
 
     @property
     def scatter(self) -> float:

@@ -36,7 +36,10 @@ GOOD_START = 1.8
 
 CERTAIN_START, FEW_BINS = 1.05, 3000
 """With so few bins wrong valleys fit nearly as well: only the first deviance ends the search
-then, or that another attempt ends at the same good one, or finds none better near by."""
+then, or that another attempt ends at the same good one."""
+
+MUCH_BETTER = 0.1
+"""Relative difference of deviances with which a start is worth another refinement."""
 
 GRANTED = 0.1
 """Relative error of the expected counts that is granted: few samples stand for a bin."""
@@ -67,67 +70,42 @@ class Start:
 
     centre: np.ndarray
     parameters: np.ndarray
-    deviance: float
-    origin: str
+    deviance: float = np.inf
+    origin: str = ""
 
 
 Guess = tuple[str, np.ndarray]
 """What it is in words, and parameters (n_par,) in eV/Å²."""
 
 
-def find_start(
-    prepared: Sequence[PreparedHistogram],
-    lattice: Lattice,
-    initial: np.ndarray,
-    candidates: Iterator[Guess],
-    shapes: Sequence[Guess],
-    monitor: Monitor,
-) -> Start:
-    """The valley with the lowest deviance among those that were tried.
+class StartSearch:
+    """The search for a valley, which can be taken up again.
 
     Parameters
     ----------
     initial
         (n_par,) eV/Å²: decides how finely bins are sampled.
-    shapes
-        Whose stiffnesses are scanned where no candidate leads to a good fit, one after the other.
     candidates
         A network's estimate and draws from its spread, or force constants that were given: they
         should be near. Those after the first are taken only if they are needed. May be empty.
+    shapes
+        Whose stiffnesses are scanned where no candidate leads to a good fit, one after the other.
     monitor
         Called at each iteration.
     """
-    search = _Search(prepared, lattice, initial, monitor)
-    first = next(candidates, None)
-    if first is not None:
-        search.try_all([first], are_near=True)
-    if not search.is_settled:
-        search.try_all(search.likeliest(candidates), are_near=True)
-    for name, shape in shapes:
-        if not search.is_good:
-            # What was tried would agree with itself.
-            was_tried = first is not None and np.allclose(shape, first[1])
-            guesses = [
-                (f"stiffness {factor:g} of {name}", lattice.scaled(shape, factor))
-                for factor in STIFFNESS_SCAN
-                if factor != 1.0 or not was_tried
-            ]
-            search.try_all(search.likeliest(guesses), are_near=False)
-    assert search.best is not None
-    return search.best
 
-
-class _Search:
     def __init__(
         self,
         prepared: Sequence[PreparedHistogram],
         lattice: Lattice,
         initial: np.ndarray,
+        candidates: Iterator[Guess],
+        shapes: Sequence[Guess],
         monitor: Monitor,
     ) -> None:
         self._lattice, self._monitor = lattice, monitor
-        self.best: Start | None = None
-        self.is_settled = False
+        self._best: Start | None = None
+        self._is_settled = False
         self._problems = [
             HistogramProblem(
                 item,
@@ -139,25 +117,79 @@ class _Search:
         ]
         n_bins = sum(p.prepared.used[p.bins].sum() for p in self._problems)
         self._few_bins = n_bins < FEW_BINS
+        first = next(candidates, None)
+        self._near = self._refinements(self._near_guesses(first, candidates), are_near=True)
+        self._scans = [
+            self._refinements(self._stiffnesses(*shape, first), are_near=False) for shape in shapes
+        ]
+
+    def find(self) -> Start:
+        """The valley with the lowest deviance among those that were tried until one is good."""
+        for start in self._near:
+            self._consider(start, are_near=True)
+            if self._is_settled:
+                break
+        for scan in self._scans:
+            if self._is_good:
+                break
+            self._scan(scan)
+        assert self._best is not None
+        return self._best
+
+    def widen(self) -> Start | None:
+        """A much better one among those that have not been tried yet, or None.
+
+        For when the fit that a good start has led to is not as good as counting allows.
+        """
+        known = self._best
+        assert known is not None
+        for attempts in (self._near, *self._scans):
+            for start in attempts:
+                if start.deviance < (1 - MUCH_BETTER) * known.deviance:
+                    self._best = start
+                    return start
+        return None
+
+    def _scan(self, attempts: Iterator[Start]) -> None:
+        """Try stiffnesses of a shape, unless one ends where another has: then it is hopeless."""
+        for start in attempts:
+            if self._consider(start, are_near=False) or self._is_settled:
+                return
+
+    def _consider(self, start: Start, are_near: bool) -> bool:
+        """Keep the better one; whether an attempt ends where the best so far did."""
+        change = 1.0 if self._best is None else start.deviance / self._best.deviance - 1
+        agrees = self._best is not None and abs(change) < SAME_START
+        if self._best is None or change < 0:
+            self._best = start
+        none_better = are_near and not self._few_bins and self._best is not start
+        certain = self._best.deviance < (CERTAIN_START if self._few_bins else GOOD_START)
+        self._is_settled = certain or (self._is_good and (agrees or none_better))
+        return agrees
 
     @property
-    def is_good(self) -> bool:
+    def _is_good(self) -> bool:
         """Whether the best describes the rows."""
-        return self.best is not None and self.best.deviance < GOOD_START
+        return self._best is not None and self._best.deviance < GOOD_START
 
-    def try_all(self, guesses: Iterable[Guess], are_near: bool) -> None:
-        """Refine each on a few rows until the search is settled."""
+    def _near_guesses(self, first: Guess | None, others: Iterator[Guess]) -> Iterator[Guess]:
+        if first is not None:
+            yield first
+        yield from self._likeliest(others)
+
+    def _stiffnesses(self, name: str, shape: np.ndarray, first: Guess | None) -> Iterator[Guess]:
+        # What was tried would agree with itself.
+        was_tried = first is not None and np.allclose(shape, first[1])
+        yield from self._likeliest(
+            (f"stiffness {factor:g} of {name}", self._lattice.scaled(shape, factor))
+            for factor in STIFFNESS_SCAN
+            if factor != 1.0 or not was_tried
+        )
+
+    def _refinements(self, guesses: Iterable[Guess], are_near: bool) -> Iterator[Start]:
+        """Each refined on a few rows, when it is asked for."""
         for origin, guess in guesses:
-            for start in self._refined(origin, guess, are_near):
-                change = 1.0 if self.best is None else start.deviance / self.best.deviance - 1
-                agrees = self.best is not None and abs(change) < SAME_START
-                if self.best is None or change < 0:
-                    self.best = start
-                certain = self.best.deviance < (CERTAIN_START if self._few_bins else GOOD_START)
-                confirmed = agrees or (are_near and self.best is not start)
-                self.is_settled = certain or (self.is_good and confirmed)
-                if self.is_settled or (agrees and not are_near):
-                    return
+            yield from self._refined(origin, guess, are_near)
 
     def _refined(self, origin: str, guess: np.ndarray, is_near: bool) -> Iterator[Start]:
         """Straight on the counts if the guess is near, then led."""
@@ -184,7 +216,7 @@ class _Search:
         share = 1 / (1 + GRANTED**2 * 0.5 * (counts + means))
         return deviance_per_dof(counts, means, share, len(end.equations.gradient))
 
-    def likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
+    def _likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
         """The `ATTEMPTS` that fit best with only scale and background adjusted, in order."""
         refinement = Refinement(self._lattice, self._problems, None, self._monitor)
         has_spectra = any(problem.prepared.has_spectra for problem in self._problems)

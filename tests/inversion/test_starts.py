@@ -12,8 +12,7 @@ from fcinv_core.inversion.starts import (
     COARSE_ROWS,
     GOOD_START,
     STIFFNESS_SCAN,
-    _Search,
-    find_start,
+    StartSearch,
 )
 
 
@@ -30,8 +29,8 @@ def guesses(lattice, true_parameters):
 
 
 def test_the_likeliest_are_those_that_fit_as_they_are(prepared, lattice, true_parameters, guesses):
-    search = _Search([prepared], lattice, true_parameters, silent)
-    found = search.likeliest(guesses(0.4, 1.3, 0.98, 2.5, 0.75, 3.0))
+    search = StartSearch([prepared], lattice, true_parameters, iter(()), [], silent)
+    found = search._likeliest(guesses(0.4, 1.3, 0.98, 2.5, 0.75, 3.0))
     assert len(found) == ATTEMPTS
     assert [origin for origin, _ in found][:2] == ["0.98", "0.75"]
 
@@ -44,19 +43,19 @@ def test_a_good_estimate_ends_the_search(prepared, lattice, guesses):
         raise AssertionError("a draw was asked for")
 
     (_, initial), *_ = guesses(0.98)
-    start = find_start([prepared], lattice, initial, candidates(), [], silent)
+    start = StartSearch([prepared], lattice, initial, candidates(), [], silent).find()
     assert start.origin == "0.98" and start.deviance < GOOD_START
 
 
 def test_draws_come_before_stiffnesses(prepared, lattice, guesses):
     far, *draws = guesses(0.35, 0.3, 1.02, 0.25)
-    start = find_start([prepared], lattice, far[1], iter([far, *draws]), [], silent)
+    start = StartSearch([prepared], lattice, far[1], iter([far, *draws]), [], silent).find()
     assert start.origin == "1.02" and start.deviance < GOOD_START
 
 
 def test_without_a_network_stiffnesses_are_tried(prepared, lattice, guesses):
     ((_, soft),) = guesses(1 / 2.1)
-    start = find_start([prepared], lattice, soft, iter(()), [("this", soft)], silent)
+    start = StartSearch([prepared], lattice, soft, iter(()), [("this", soft)], silent).find()
     tried = {f"stiffness {factor:g} of this": factor for factor in STIFFNESS_SCAN}
     assert tried[start.origin] == pytest.approx(2.1, rel=0.3)
     assert start.deviance < GOOD_START
@@ -67,7 +66,7 @@ def test_another_shape_is_tried_where_the_first_one_leads_nowhere(prepared, latt
     ((_, soft),) = guesses(1 / 2.1)
     wrong = soft * np.where(np.arange(len(soft)) % 2, -1.0, 1.0)
     shapes = [("the wrong one", wrong), ("the right one", soft)]
-    start = find_start([prepared], lattice, soft, iter(()), shapes, silent)
+    start = StartSearch([prepared], lattice, soft, iter(()), shapes, silent).find()
     assert start.origin.endswith("the right one") and start.deviance < GOOD_START
 
 
@@ -76,8 +75,10 @@ def test_what_was_tried_is_not_tried_again(prepared, lattice, guesses):
     ((_, wrong),) = guesses(0.05)
     tried = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Search, "likeliest", lambda search, found: tried.extend(found) or [])
-        find_start([prepared], lattice, wrong, iter([("it", wrong)]), [("it", wrong)], silent)
+        patch.setattr(StartSearch, "_likeliest", lambda search, found: tried.extend(found) or [])
+        StartSearch(
+            [prepared], lattice, wrong, iter([("it", wrong)]), [("it", wrong)], silent
+        ).find()
     assert [origin for origin, _ in tried] == [
         f"stiffness {factor:g} of it" for factor in STIFFNESS_SCAN if factor != 1
     ]
@@ -87,7 +88,7 @@ def test_maps_are_judged_on_more_wave_vectors(load, truth, lattice, true_paramet
     data = PreparedHistogram.from_histogram(
         load("HK0_map_30meV_clean"), truth.crystal, energy_fwhm=2.4
     )
-    search = _Search([data, prepared], lattice, true_parameters, silent)
+    search = StartSearch([data, prepared], lattice, true_parameters, iter(()), [], silent)
     of_map, of_slice = (len(problem.bins) for problem in search._problems)
     assert of_map == COARSE_BINS < np.count_nonzero(data.used.any(axis=1))
     assert of_slice <= COARSE_ROWS
