@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import lzma
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import numpy as np
 from fcinv_core import Crystal, ForceConstants, SQEHistogram
 from fcinv_core.ensemble.background import Background
 from fcinv_core.ensemble.measurement import counted, expected_signal
-from fcinv_core.histogram.projection import Projection
 
 DATA = Path(__file__).parents[2] / "data"
 FWHM = 2.4
@@ -41,11 +40,7 @@ class Measurement:
         rotation: np.ndarray | None = None,
     ) -> np.ndarray:
         """Expected signal; ``rotation`` (3, 3) takes the hkl of the file to the true one."""
-        bins = self.bins
-        if rotation is not None:
-            bins = replace(bins)
-            matrix = rotation @ self.bins.hkl_matrix
-            bins.__dict__["projection"] = Projection(matrix, "turned for a test")
+        bins = self.bins if rotation is None else _turned(self.bins, rotation)
         return expected_signal(
             force_constants,
             bins,
@@ -75,6 +70,17 @@ class Measurement:
         q = 2 * np.pi * np.linalg.norm(self.bins.q_bin_centres() @ ub.T, axis=1)
         n_energy = self.bins.shape[self.bins.energy_axis]
         return self.bins.from_spectra(np.repeat(q[:, None], n_energy, axis=1))
+
+
+def _turned(histogram: SQEHistogram, rotation: np.ndarray) -> SQEHistogram:
+    """The same bins, which lie elsewhere in reciprocal space than they say."""
+
+    class Turned(SQEHistogram):
+        @property
+        def hkl_matrix(self) -> np.ndarray:
+            return rotation @ super().hkl_matrix
+
+    return Turned(**{f.name: getattr(histogram, f.name) for f in fields(histogram)})
 
 
 @cache
