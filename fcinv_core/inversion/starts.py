@@ -139,15 +139,19 @@ class StartSearch:
     def widen(self) -> Start | None:
         """A much better one among those that have not been tried yet, or None.
 
-        For when the fit that a good start has led to is not as good as counting allows.
+        For when the fit that a good start has led to is not as good as counting allows. As in the
+        search itself, no more stiffnesses of a shape are tried once one ends where the best did.
         """
         known = self._best
         assert known is not None
         for attempts in (self._near, *self._scans):
             for start in attempts:
-                if start.deviance < (1 - MUCH_BETTER) * known.deviance:
+                change = start.deviance / known.deviance - 1
+                if change < -MUCH_BETTER:
                     self._best = start
                     return start
+                if attempts is not self._near and abs(change) < SAME_START:
+                    break
         return None
 
     def _scan(self, attempts: Iterator[Start]) -> None:
