@@ -26,6 +26,7 @@ def probability(result, truth):
     return chi2.sf(distance, len(offset))
 
 
+@pytest.mark.slow
 def test_slice_map_and_volume_from_nearly_true_force_constants(load, silicon, truth, rms_error):
     result = invert(
         [load(name) for name in TOGETHER], silicon, start=truth.scaled(0.9), energy_fwhm=2.4
