@@ -303,7 +303,7 @@ def declare_measurement(algorithm: Any) -> None:
         "polynomial in the energy transfer in meV.",
     )
     algorithm.declareProperty(
-        FileProperty("EnergyResolutionFile", "", FileAction.OptionalLoad, ["txt", "dat"]),
+        FileProperty("EnergyResolutionFile", "", FileAction.OptionalLoad, [".txt", ".dat"]),
         "Instead: text file with two columns, energy transfer and full width at half maximum, "
         "both in meV.",
     )

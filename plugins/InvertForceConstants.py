@@ -90,7 +90,7 @@ class InvertForceConstants(PythonAlgorithm):
 
     def _declare_crystal(self):
         self.declareProperty(
-            FileProperty("Structure", "", FileAction.Load, ["cif", "vasp", "yaml"]),
+            FileProperty("Structure", "", FileAction.Load, [".cif", ".vasp", ".yaml"]),
             "Crystal structure: CIF, POSCAR or phonopy.yaml (whose supercell and Born charges are "
             "taken, too).",
         )
@@ -122,7 +122,7 @@ class InvertForceConstants(PythonAlgorithm):
             "one that fits the crystal; none: start from the universal force field CHGNet.",
         )
         self.declareProperty(
-            FileProperty("StartForceConstants", "", FileAction.OptionalLoad, ["yaml"]),
+            FileProperty("StartForceConstants", "", FileAction.OptionalLoad, [".yaml"]),
             "phonopy.yaml or FORCE_CONSTANTS to refine from, instead of a network.",
         )
         self.declareProperty(
@@ -185,9 +185,9 @@ class InvertForceConstants(PythonAlgorithm):
             "spectrum per branch, errors their standard deviations.",
         )
         for name, what, extension in (
-            ("OutputForceConstants", "phonopy.yaml with the force constants", "yaml"),
-            ("ReportFile", "Report with pictures, one HTML file", "html"),
-            ("ResultFile", "All numbers, as fcinv writes them into result.json", "json"),
+            ("OutputForceConstants", "phonopy.yaml with the force constants", ".yaml"),
+            ("ReportFile", "Report with pictures, one HTML file", ".html"),
+            ("ResultFile", "All numbers, as fcinv writes them into result.json", ".json"),
         ):
             self.declareProperty(
                 FileProperty(name, "", FileAction.OptionalSave, [extension]), f"{what}."

@@ -17,6 +17,7 @@ from mantid.kernel import (
     FloatBoundedValidator,
     IntArrayProperty,
     PropertyCriterion,
+    VisibleWhenProperty,
 )
 
 from fcinv_core import mantid_bridge as bridge
@@ -72,12 +73,12 @@ class SimulateSQE(PythonAlgorithm):
             "the bins below are used, and the lattice of the force constants.",
         )
         self.declareProperty(
-            FileProperty("ForceConstants", "", FileAction.Load, ["yaml", "hdf5"]),
+            FileProperty("ForceConstants", "", FileAction.Load, [".yaml", ".hdf5"]),
             "phonopy.yaml with force constants; or FORCE_CONSTANTS or force_constants.hdf5, which "
             "need a Structure.",
         )
         self.declareProperty(
-            FileProperty("Structure", "", FileAction.OptionalLoad, ["cif", "vasp"]),
+            FileProperty("Structure", "", FileAction.OptionalLoad, [".cif", ".vasp"]),
             "CIF or POSCAR of force constants in a file that holds no structure.",
         )
         self.declareProperty(
@@ -106,9 +107,10 @@ class SimulateSQE(PythonAlgorithm):
             IMDHistoWorkspaceProperty("OutputWorkspace", "", Direction.Output),
             "The simulated MDHistoWorkspace; its errors are zero.",
         )
-        without_template = EnabledWhenProperty("InputWorkspace", PropertyCriterion.IsDefault)
         for name in self._bin_properties():
-            self.setPropertySettings(name, without_template)
+            self.setPropertySettings(
+                name, VisibleWhenProperty("InputWorkspace", PropertyCriterion.IsDefault)
+            )
             self.setPropertyGroup(name, "Bins without InputWorkspace")
         self.setPropertySettings(
             "ApplyCoverage", EnabledWhenProperty("InputWorkspace", PropertyCriterion.IsNotDefault)

@@ -68,25 +68,30 @@ def test_category_summary_and_help(name):
     assert page.startswith("file://") and name in page
 
 
-def test_what_does_not_apply_is_disabled(load, truth_file, silicon_file):
-    simulate = AlgorithmManager.create("SimulateSQE")
-    enabled = {
-        name: item.settings.isEnabled(simulate)
-        for name, item in properties("SimulateSQE").items()
+def settings_of(name):
+    return {
+        key: item.settings
+        for key, item in properties(name).items()
         if getattr(item, "settings", None) is not None
     }
-    assert enabled["Dimension0Binning"] and enabled["QDimension0"] and not enabled["ApplyCoverage"]
+
+
+def test_what_does_not_apply_is_hidden_or_disabled(load):
+    simulate, settings = AlgorithmManager.create("SimulateSQE"), settings_of("SimulateSQE")
+    bins = [name for name in settings if name.startswith(("Dimension", "QDimension"))]
+    assert len(bins) == 11 and all(settings[name].isVisible(simulate) for name in bins)
+    assert not settings["ApplyCoverage"].isEnabled(simulate)
     load("five_orientations_HHL0_slice_clean")
     simulate.setProperty("InputWorkspace", "measured")
-    for name, item in properties("SimulateSQE").items():
-        if name.startswith(("Dimension", "QDimension")):
-            assert not item.settings.isEnabled(simulate)
-    assert properties("SimulateSQE")["ApplyCoverage"].settings.isEnabled(simulate)
-    invert = AlgorithmManager.create("InvertForceConstants")
-    iterations = properties("InvertForceConstants")["MaxIterations"].settings
-    assert iterations.isEnabled(invert)
+    assert not any(settings[name].isVisible(simulate) for name in bins)
+    assert settings["ApplyCoverage"].isEnabled(simulate)
+    invert, settings = (
+        AlgorithmManager.create("InvertForceConstants"),
+        settings_of("InvertForceConstants"),
+    )
+    assert settings["MaxIterations"].isEnabled(invert)
     invert.setProperty("Refine", False)
-    assert not iterations.isEnabled(invert)
+    assert not settings["MaxIterations"].isEnabled(invert)
 
 
 IMPORT = """

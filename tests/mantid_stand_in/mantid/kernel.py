@@ -31,7 +31,13 @@ class EnabledWhenProperty:
     def __init__(self, otherPropName, when, value=""):
         self._other, self._when, self._value = otherPropName, when, value
 
+    def isVisible(self, algorithm):
+        return True
+
     def isEnabled(self, algorithm):
+        return self._is_met(algorithm)
+
+    def _is_met(self, algorithm):
         other = algorithm.getProperty(self._other)
         met = {
             PropertyCriterion.IsDefault: other.isDefault,
@@ -40,6 +46,16 @@ class EnabledWhenProperty:
             PropertyCriterion.IsNotEqualTo: other.valueAsStr != self._value,
         }
         return met[self._when]
+
+
+class VisibleWhenProperty(EnabledWhenProperty):
+    """Whether a property is in a dialog at all."""
+
+    def isEnabled(self, algorithm):
+        return True
+
+    def isVisible(self, algorithm):
+        return self._is_met(algorithm)
 
 
 class Validator:
