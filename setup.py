@@ -58,7 +58,7 @@ setup(
         "instruments": ["resins>=0.1,<0.2"],
         "test": [
             "pytest>=8",
-            "pytest-xdist>=3.5",
+            "pytest-xdist>=3.7",
             "hypothesis>=6",
             "euphonic>=2.1",
             "resins>=0.1,<0.2",

@@ -15,6 +15,13 @@ DATA = ROOT / "tests/data"
 STAND_IN = ROOT / "tests/mantid_stand_in"
 PLUGINS = ROOT / "plugins"
 
+QUICK = (
+    "4K0_slice_energy_first_clean",
+    "HK0_map_30meV_clean",
+    "five_orientations_HHL0_slice_clean",
+)
+"""Of the files that real Mantid wrote those that every run tries; the others are slow."""
+
 if importlib.util.find_spec("mantid") is None:
     sys.path.insert(0, str(STAND_IN))
 
@@ -79,3 +86,23 @@ def silicon_file():
 def truth_file():
     """DFT force constants: what stands behind the files."""
     return str(DATA / "force_constants/Si_dft.yaml")
+
+
+def pytest_generate_tests(metafunc):
+    """Run tests of ``every_file`` on all files that real Mantid wrote.
+
+    Those of ``any_file`` do, too, and those of ``any_signal`` on all that hold one, but most of
+    them are slow.
+    """
+    names = sorted(
+        path.name.removeprefix("si_300K_").removesuffix(".nxs.xz")
+        for path in (DATA / "mantid").glob("si_300K_*.nxs.xz")
+    )
+    assert set(QUICK) < set(names)
+    if "every_file" in metafunc.fixturenames:
+        metafunc.parametrize("every_file", names)
+    for fixture in {"any_file", "any_signal"} & set(metafunc.fixturenames):
+        if fixture == "any_signal":
+            names = [name for name in names if not name.endswith(("_data", "_norm"))]
+        slow = [pytest.param(n, marks=pytest.mark.slow) for n in names if n not in QUICK]
+        metafunc.parametrize(fixture, [*QUICK, *slow])

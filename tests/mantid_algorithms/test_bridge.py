@@ -11,20 +11,11 @@ from mantid.api import AnalysisDataService
 from fcinv_core import Axis, FcinvError, SQEHistogram, mantid_bridge
 from fcinv_core.inversion.result import Dispersion
 
-FILES = (
-    "4K0_slice_energy_first",
-    "HHL0_slice",
-    "HK0_map_30meV",
-    "one_orientation_4d_clean",
-    "five_orientations_HHL0_slice_clean",
-)
 
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_workspace_is_what_the_file_is(load, mantid_file, name):
+def test_a_workspace_is_what_the_file_is(load, mantid_file, every_file):
     """Axes in any order and projection, NaN, infinities, logs, goniometers."""
-    found = SQEHistogram.from_workspace(load(name))
-    known = SQEHistogram.load(mantid_file(f"si_300K_{name}.nxs"))
+    found = SQEHistogram.from_workspace(load(every_file))
+    known = SQEHistogram.load(mantid_file(f"si_300K_{every_file}.nxs"))
     for array in ("signal", "variance", "num_events"):
         np.testing.assert_array_equal(getattr(found, array), getattr(known, array))
     for own, other in zip(found.axes, known.axes, strict=True):

@@ -15,18 +15,6 @@ from fcinv_core import Axis, ForceConstants, SQEHistogram, invert
 from fcinv_core.inversion.inputs import InversionInputs
 
 SPARSE = "five_orientations_HHL0_slice_clean"
-FILES = (
-    "4K0_slice_energy_first_clean",
-    "HK0_map_30meV_clean",
-    SPARSE,
-    pytest.param("4K0_slice_energy_first", marks=pytest.mark.slow),
-    pytest.param("HK0_map_30meV", marks=pytest.mark.slow),
-    pytest.param("one_orientation_4d", marks=pytest.mark.slow),
-    pytest.param("HHL0_slice", marks=pytest.mark.slow),
-    pytest.param("4d_clean", marks=pytest.mark.slow),
-    pytest.param("five_orientations_HHL0_slice", marks=pytest.mark.slow),
-    pytest.param("one_orientation_HHL0_slice", marks=pytest.mark.slow),
-)
 
 
 @pytest.fixture
@@ -50,15 +38,14 @@ def rows(table):
     return {row["parameter"]: row for row in (table.row(i) for i in range(len(table)))}
 
 
-@pytest.mark.parametrize("name", FILES)
 def test_it_is_what_the_core_finds_in_the_file(
-    compare, load, mantid_file, silicon_file, truth_file, name
+    compare, load, mantid_file, silicon_file, truth_file, any_signal
 ):
-    measured = load(name)
+    measured = load(any_signal)
     found = compare(
         OutputSimulation="fit", OutputResidual="residual", OutputDispersion="dispersion"
     )
-    file = SQEHistogram.load(mantid_file(f"si_300K_{name}.nxs"))
+    file = SQEHistogram.load(mantid_file(f"si_300K_{any_signal}.nxs"))
     inputs = InversionInputs.from_files(silicon_file, start=truth_file)
     known = invert([file], inputs.crystal, start=inputs.start, energy_fwhm=2.4, refine=False)
     assert found.TrustVerdict == known.verdict.trust
