@@ -69,7 +69,8 @@ def settings(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "mantid"]:
         monkeypatch.delitem(sys.modules, name)
     without = [folder for folder in sys.path if not Path(folder, "mantid/kernel.py").exists()]
-    monkeypatch.setattr(sys, "path", without)
+    monkeypatch.syspath_prepend(tmp_path)  # and puts all of the path back in the end
+    sys.path[:] = without
     return tmp_path / ".mantid/Mantid.user.properties"
 
 

@@ -57,6 +57,7 @@ def test_pixel_aliasing_is_survived_and_named(load, silicon, truth, rms_error):
     assert any("exceeds counting statistics" in reason for reason in result.verdict.reasons)
 
 
+@pytest.mark.slow
 def test_one_orientation_determines_everything(load, silicon, truth, rms_error):
     result = invert([load("one_orientation_4d_clean")], silicon, energy_fwhm=2.4)
     assert rms_error(result.force_constants) < 0.15

@@ -61,6 +61,7 @@ def test_without_a_network_stiffnesses_are_tried(prepared, lattice, guesses):
     assert start.deviance < GOOD_START
 
 
+@pytest.mark.slow
 def test_another_shape_is_tried_where_the_first_one_leads_nowhere(prepared, lattice, guesses):
     """Stiffnesses of a shape that is wrong describe the data badly, whichever it is."""
     ((_, soft),) = guesses(1 / 2.1)

@@ -76,7 +76,7 @@ def test_it_is_what_the_core_finds_in_the_file(
 
 
 def test_a_slice_from_end_to_end(simpleapi, load, silicon_file, tmp_path):
-    """The shipped network, refinement, files, and the history that repeats it all."""
+    """The shipped network, refinement and files."""
     load(SPARSE)
     paths = {
         "OutputForceConstants": tmp_path / "fc.yaml",
@@ -105,6 +105,11 @@ def test_a_slice_from_end_to_end(simpleapi, load, silicon_file, tmp_path):
     phonon.run_qpoints([[0, 0, 0]])
     top = phonon.qpoints.frequencies.max() * 4.135667696
     assert top == pytest.approx(64.0, abs=2.5)  # meV, Raman line of silicon: 64.2
+
+
+def test_the_history_of_a_result_repeats_it(compare, load):
+    load(SPARSE)
+    compare(Seed=3, EnergyMax=60.0)
     again = AnalysisDataService["table"].getHistory().lastAlgorithm()
     assert again.name() == "InvertForceConstants" and again.getPropertyValue("Seed") == "3"
     again.setProperty("OutputWorkspace", "repeated")

@@ -84,10 +84,14 @@ def test_failures_are_one_line_and_leave_nothing(job, reduced, truth_file, tmp_p
     failed = job("sns.py", reduced, **changes)
     assert failed.stderr.startswith("Error: ") and told in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
-    failed = job("isis.py", reduced, **changes)
+    assert list((tmp_path / "output").iterdir()) == []
+
+
+def test_a_failure_at_isis_is_told_on_standard_output(job, reduced, truth_file, tmp_path):
+    failed = job("isis.py", reduced, StartForceConstants=truth_file, Cutoff=-1.0)
     assert failed.returncode == 0 and failed.stderr == ""
     outcome = json.loads(failed.stdout.splitlines()[-1])
-    assert outcome["status"] == "Error" and told in outcome["status_message"]
+    assert outcome["status"] == "Error" and "Cutoff" in outcome["status_message"]
     assert list((tmp_path / "output").iterdir()) == []
 
 
