@@ -8,7 +8,7 @@ DOCS_INSTALLED := .venv/.docs-installed
 BOUNDED := OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test test-all lint format docs bench bench-networks bench-latent models priors clean
+.PHONY: help demo test test-all lint format docs bench bench-networks bench-verdicts bench-latent models priors clean
 
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
@@ -20,6 +20,7 @@ help:
 	@echo "make priors judge priors by known force constants, for the documentation (5 minutes)"
 	@echo "make bench  compare times with those of other codes, for the documentation (5 minutes)"
 	@echo "make bench-networks  judge networks on known truths (many hours; can be stopped and goes on)"
+	@echo "make bench-verdicts  what the verdict says of good and of spoilt input (2 hours)"
 	@echo "make bench-latent    look at the latent spaces of the models, for the documentation"
 	@echo "make models          train the models that come with fcinv (hours; can be stopped)"
 
@@ -77,6 +78,10 @@ bench: $(INSTALLED)
 # Processes of one thread each.
 bench-networks: $(INSTALLED)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m benchmarks.networks
+
+# What the verdict says of good and of spoilt input: a line each in build/verdicts.jsonl.
+bench-verdicts: $(INSTALLED)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m benchmarks.verdicts
 
 bench-latent: $(INSTALLED)
 	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m benchmarks.latent_space

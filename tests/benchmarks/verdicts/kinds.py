@@ -39,6 +39,10 @@ Direct
 """
 
 
+ALUMINIUM_RINGS = (2.69, 3.10, 4.39, 5.15, 5.37, 6.21, 6.76, 6.94)
+"""|Q| of its powder lines, 1/Å."""
+
+
 @dataclass(frozen=True)
 class Given:
     """Arguments of an inversion."""
@@ -123,7 +127,7 @@ def _aluminium_powder(m: Measurement, name: str) -> np.ndarray:
 
 def _powder_lines(m: Measurement, name: str) -> np.ndarray:
     """Debye-Scherrer rings of aluminium, elastic, seen far into the spectrum."""
-    rings = sum(np.exp(-0.5 * ((m.momentum - q) / 0.08) ** 2) for q in (2.69, 3.1, 4.39, 5.15))
+    rings = sum(np.exp(-0.5 * ((m.momentum - q) / 0.12) ** 2) for q in ALUMINIUM_RINGS)
     return good_signal(name) + 400.0 * rings * np.exp(-0.5 * (m.energies / 4.0) ** 2)
 
 
