@@ -7,7 +7,7 @@ import pytest
 from benchmarks.verdicts.kinds import KINDS
 from benchmarks.verdicts.measured import good_signal, measurement, silicon
 
-FILE = "five_orientations_HHL0_slice_clean"
+FILE = "HHL0_slice_clean"
 ELSEWHERE = {"another compound with the same cell", "temperature 5 K for 300 K"}
 """Kinds whose data are good, and what is said of them is not."""
 
