@@ -64,6 +64,7 @@ def test_a_good_estimate_is_refined_at_once(no_force_field, data, silicon, prior
     assert not any("unlike" in reason for reason in result.verdict.reasons)
 
 
+@pytest.mark.slow
 def test_a_result_outside_of_what_the_network_knows_is_named(
     no_force_field, data, silicon, truth, nearly_true
 ):

@@ -110,6 +110,7 @@ def test_energies_scatter_by_their_error_bars(result, magnesia):
     assert np.sqrt(np.mean(bands.sigma_mev**2)) < 0.15
 
 
+@pytest.mark.slow
 def test_many_counts_find_no_fault_with_the_sampling_of_bins(magnesia, expected):
     """A hundred times the counts: 1.3 line widths from sample to sample would show.
 

@@ -158,6 +158,7 @@ def test_every_key_is_explained(found):
     assert set(document) | set(document["trends"][0]) <= explained
 
 
+@pytest.mark.slow
 def test_command(tmp_path, aluminium, capsys):
     """Of scattering at two temperatures, compared with given force constants."""
     cold, _ = aluminium
