@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from fcinv_core.histogram.axes import Axis
     from fcinv_core.histogram.experiment import ExperimentInfo
     from fcinv_core.inversion import InversionResult
-    from fcinv_core.inversion.result import Dispersion
+    from fcinv_core.inversion.result import Dispersion, Estimate
 
 Result = TypeVar("Result")
 
@@ -231,22 +231,19 @@ def table_of(result: InversionResult) -> Any:
     table.addColumn("double", "value", _Y)
     table.addColumn("double", "sigma", _Y_ERROR)
     table.addColumn("str", "unit", _NEITHER)
-    for name, value, sigma, unit in _rows(result):
-        table.addRow([_ascii(name), float(value), float(sigma), _ascii(unit)])
+    for name, estimate in _estimates(result):
+        numbers = float(estimate.value), float(estimate.sigma)
+        table.addRow([_ascii(name), *numbers, _ascii(estimate.unit)])
     return table
 
 
-def _rows(result: InversionResult) -> Iterable[tuple[str, float, float, str]]:
-    sigmas = np.sqrt(np.maximum(np.diag(result.covariance), 0.0))
-    for name, value, sigma in zip(result.basis.names, result.parameters, sigmas, strict=True):
-        yield name, value, sigma, "eV/Å²"
+def _estimates(result: InversionResult) -> Iterable[tuple[str, Estimate]]:
+    yield from result.parameter_estimates.items()
     for fit in result.fits:
         of = f" of {fit.source}" if len(result.fits) > 1 else ""
         for name, estimate in fit.nuisance.items():
-            yield f"{name}{of}", estimate.value, estimate.sigma, estimate.unit
-    for name in result.elastic.independent:
-        yield (name, *result.elastic.constant(name), "GPa")
-    yield ("bulk modulus", *result.elastic.bulk_modulus, "GPa")
+            yield f"{name}{of}", estimate
+    yield from result.elastic.estimates.items()
 
 
 def dispersion_workspace(dispersion: Dispersion) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fcinv_core.inversion.result import Estimate
 from fcinv_core.scattering.hermitian import full, packed_dyads
 from fcinv_core.units import ATOMIC_MASS_KG, ELEMENTARY_CHARGE_C, HBAR_J_S
 
@@ -94,6 +95,13 @@ class ElasticConstants:
         """One of `LABELS` in GPa, and its standard deviation."""
         place = int(label[1]) - 1, int(label[2]) - 1
         return float(self.stiffness[place]), float(self.sigma[place])
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Those that the symmetry leaves free, and the bulk modulus, by name."""
+        found = {label: self.constant(label) for label in self.independent}
+        found["bulk modulus"] = self.bulk_modulus
+        return {name: Estimate(*numbers, "GPa") for name, numbers in found.items()}
 
     @property
     def bulk_modulus(self) -> tuple[float, float]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fcinv_core.errors import FcinvError
 from fcinv_core.files import write_whole
-from fcinv_core.inversion.result import SCHEMA, Estimate
+from fcinv_core.inversion.result import FORCE_CONSTANT_UNIT, SCHEMA, Estimate
 from fcinv_core.versions import software_versions
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fcinv_core.inversion.result import Dispersion, HistogramFit, InversionResult
     from fcinv_core.inversion.series import TemperatureSeries
 
-FORCE_CONSTANT_UNIT = "eV/Å²"
 REPORT = "report.html"
 SOUND_DIRECTIONS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1))
 """In the standard axes of `ElasticConstants`."""
@@ -273,18 +272,15 @@ def _remove_leftovers(target: Path, names: set[str]) -> None:
 
 
 def _parameters(result: InversionResult) -> list[dict[str, Any]]:
-    sigma = np.sqrt(np.clip(np.diag(result.covariance), 0.0, None))
     return [
         {
             "name": name,
-            "value": value,
-            "sigma": error,
-            "unit": FORCE_CONSTANT_UNIT,
+            **_estimate(estimate),
             "element": element,
             "part": _part(result),
         }
-        for name, value, error, element in zip(
-            result.basis.names, result.parameters, sigma, result.basis.elements, strict=True
+        for (name, estimate), element in zip(
+            result.parameter_estimates.items(), result.basis.elements, strict=True
         )
     ]
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the layout of ``result.json``."""
 
+FORCE_CONSTANT_UNIT = "eV/Å²"
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -172,6 +174,15 @@ class InversionResult:
     def is_short_ranged(self) -> bool:
         """Whether parameters and shells leave the dipole part of a polar crystal out."""
         return self.force_constants.born_charges is not None
+
+    @property
+    def parameter_estimates(self) -> dict[str, Estimate]:
+        """Fitted parameters by name."""
+        sigmas = np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        return {
+            name: Estimate(float(value), float(sigma), FORCE_CONSTANT_UNIT)
+            for name, value, sigma in zip(self.basis.names, self.parameters, sigmas, strict=True)
+        }
 
     @property
     def simulated(self) -> tuple[SQEHistogram, ...]:

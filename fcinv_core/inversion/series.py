@@ -168,8 +168,6 @@ def _quantities(result: InversionResult) -> dict[tuple[str, str, str], tuple[flo
             key = ("energy", f"{label}, branch {branch + 1}", "meV")
             if key not in found and not (label == "Γ" and branch < 3):
                 found[key] = float(energy), float(bands.sigma_mev[index, branch])
-    elastic = result.elastic
-    for name in elastic.independent:
-        found["elastic constant", name, "GPa"] = elastic.constant(name)
-    found["elastic constant", "bulk modulus", "GPa"] = elastic.bulk_modulus
+    for name, estimate in result.elastic.estimates.items():
+        found["elastic constant", name, estimate.unit] = estimate.value, estimate.sigma
     return found

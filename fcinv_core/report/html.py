@@ -98,8 +98,10 @@ def environment() -> jinja2.Environment:
 
 def _elastic_constants(elastic: ElasticConstants) -> list[tuple[str, float, float]]:
     """Name, value and standard deviation of those that the symmetry leaves free, and of B."""
-    constants = [(name, *elastic.constant(name)) for name in elastic.independent]
-    return [*constants, ("Bulk modulus", *elastic.bulk_modulus)]
+    return [
+        (name[0].upper() + name[1:], estimate.value, estimate.sigma)
+        for name, estimate in elastic.estimates.items()
+    ]
 
 
 def _workspace(fit: HistogramFit, number: int) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import pytest
 from mantid.api import AnalysisDataService
 
 from fcinv_core import Axis, FcinvError, SQEHistogram, mantid_bridge
-from fcinv_core.inversion.result import Dispersion
+from fcinv_core.inversion.elasticity import ElasticConstants
+from fcinv_core.inversion.result import Dispersion, InversionResult
 
 
 def test_a_workspace_is_what_the_file_is(load, mantid_file, every_file):
@@ -169,14 +170,18 @@ def test_groups_of_results_are_named_after_the_output(simpleapi, load):
 
 def test_units_of_tables_are_plain_letters():
     """Some of Mantid's files do not take others."""
-    fake = SimpleNamespace(
+    fitted = SimpleNamespace(
         covariance=np.diag([0.04]),
         parameters=np.array([1.5]),
         basis=SimpleNamespace(names=("Si-Si 2.35 Å xx",)),
+    )
+    elastic = SimpleNamespace(
+        independent=("C11",), constant=lambda _: (160.0, 2.0), bulk_modulus=(98.0, 1.0)
+    )
+    fake = SimpleNamespace(
+        parameter_estimates=InversionResult.parameter_estimates.fget(fitted),
         fits=(),
-        elastic=SimpleNamespace(
-            independent=("C11",), constant=lambda _: (160.0, 2.0), bulk_modulus=(98.0, 1.0)
-        ),
+        elastic=SimpleNamespace(estimates=ElasticConstants.estimates.fget(elastic)),
     )
     table = mantid_bridge.table_of(fake)
     assert table.row(0) == {
