@@ -176,23 +176,11 @@ class GroupWorkspaces(PythonAlgorithm):
         self.setProperty("OutputWorkspace", WorkspaceGroup(names))
 
 
-class DeleteWorkspace(PythonAlgorithm):
-    def PyInit(self):
-        self.declareProperty(WorkspaceProperty("Workspace", "", Direction.Input))
-
-    def checkGroups(self):
-        return False
-
-    def PyExec(self):
-        AnalysisDataService.remove(self.getProperty("Workspace").value.name())
-
-
 for algorithm in (
     LoadMD,
     SaveMD,
     CloneMDWorkspace,
     CreateWorkspace,
     GroupWorkspaces,
-    DeleteWorkspace,
 ):
     AlgorithmFactory.subscribe(algorithm)

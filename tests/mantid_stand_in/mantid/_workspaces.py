@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,9 +151,6 @@ class IMDHistoWorkspace(IMDWorkspace):
             raise ValueError("MDWorkspace::getExperimentInfo(): runIndex is out of range.")
         return self._experiments[index]
 
-    def copyExperimentInfos(self, other):
-        self._experiments = copy.deepcopy(other._experiments)
-
     def _view(self, number):
         view = self._arrays[number].view()
         view.flags.writeable = False
@@ -174,10 +170,6 @@ class IMDHistoWorkspace(IMDWorkspace):
 
     def setErrorSquaredArray(self, values):
         self._set(1, values, "setErrorSquaredArray")
-
-    def setTo(self, signal, error_squared, num_events):
-        for array, value in zip(self._arrays, (signal, error_squared, num_events), strict=True):
-            array[...] = value
 
     def _set(self, number, values, what):
         own = self._arrays[number].shape

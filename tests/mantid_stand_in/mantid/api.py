@@ -242,18 +242,6 @@ class PythonAlgorithm:
     def cancel(self):
         self._is_cancelled = True
 
-    def isRunning(self):
-        return self._is_initialized and not self._is_executed
-
-    def createChildAlgorithm(self, name):
-        child = AlgorithmManager.createUnmanaged(name)
-        child.setChild(True)
-        child.initialize()
-        for item in child.getProperties():
-            if isinstance(item, WorkspaceProperty) and item.direction == Direction.Output:
-                item.workspace_name = "__child"
-        return child
-
     def execute(self):
         self._is_executed = False
         groups = [

@@ -244,12 +244,6 @@ class _ConfigService:
     def __setitem__(self, key, value):
         self._values[key] = str(value)
 
-    def getString(self, key):
-        return self[key]
-
-    def setString(self, key, value):
-        self[key] = value
-
 
 config = ConfigService = _ConfigService()
 
