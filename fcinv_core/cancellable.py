@@ -20,7 +20,7 @@ def run_cancellable(work: Callable[[Report], Result], interface: Report) -> Resu
 
     However long a step of the work takes, ``interface`` is called every `CHECKED_EVERY` seconds
     by the thread of the caller. When that raises, the caller gets the exception at once, and the
-    work ends at its next report.
+    work ends at its next report; a program that ends before waits for it.
 
     Raises
     ------
@@ -42,7 +42,8 @@ def run_cancellable(work: Callable[[Report], Result], interface: Report) -> Resu
         except BaseException as error:  # raised again by the caller's thread
             outcome["error"] = error
 
-    thread = threading.Thread(target=target, name="fcinv", daemon=True)
+    # No daemon: Python kills those when it ends, and one amid torch takes the process down with it.
+    thread = threading.Thread(target=target, name="fcinv")
     thread.start()
     try:
         while thread.is_alive():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -144,6 +146,27 @@ def test_long_work_does_not_hold_the_cancel_button_up():
     assert time.monotonic() - begin < 0.3 + 1.0
     assert stopped.wait(5.0)
     assert cancellable.CHECKED_EVERY < 0.5
+
+
+def test_a_program_waits_for_cancelled_work_before_it_ends(tmp_path):
+    """Else Python may kill a thread amid compiled code, which takes the process down."""
+    script = tmp_path / "cancelled.py"
+    script.write_text(
+        "import time\n"
+        "from fcinv_core.cancellable import run_cancellable\n"
+        "def work(report):\n"
+        "    try:\n"
+        "        while True:\n"
+        "            time.sleep(1.0)\n"
+        "            report('step', 0.5)\n"
+        "    finally:\n"
+        "        print('work ended', flush=True)\n"
+        "def interface(text, fraction):\n"
+        "    raise SystemExit(2)\n"
+        "run_cancellable(work, interface)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2 and ended.stderr == "" and ended.stdout == "work ended\n"
 
 
 def test_errors_of_the_work_are_those_of_the_caller():
