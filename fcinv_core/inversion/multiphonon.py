@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from fcinv_core.inversion.preparation import PreparedHistogram
 
 
+N_MODES = 3000
+"""Summed over: spectra then are within 0.7 % of those of 50 000 modes, as with 12 000 (Ge, Si, MgO
+and Al at 10 and 300 K)."""
+
+
 class Multiphonon:
     """Multiphonon scattering in the incoherent approximation on the energy bins of a measurement.
 
@@ -36,7 +41,7 @@ class Multiphonon:
         self._scattering: IncoherentScattering | None
         try:
             self._scattering = IncoherentScattering(
-                lattice.dynamics, kernel, one_phonon=False, multiphonon=True
+                lattice.dynamics, kernel, one_phonon=False, multiphonon=True, n_modes=N_MODES
             )
         except FcinvError:
             # Without the cross section of an element the background stands in, as for all else.

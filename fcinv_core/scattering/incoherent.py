@@ -52,10 +52,10 @@ _CHUNK_BYTES = 2**26
 """Temporary arrays of the momenta that are worked on together take about this."""
 
 
-def mesh_length(crystal: Crystal) -> float:
+def mesh_length(crystal: Crystal, n_modes: int = N_MODES) -> float:
     """Å: length over |a| is the number of mesh points along each reciprocal axis."""
     n_operations = len(with_time_reversal(crystal.point_group_rotations))
-    n_points = N_MODES * n_operations / (3 * crystal.n_primitive)
+    n_points = n_modes * n_operations / (3 * crystal.n_primitive)
     lengths = np.linalg.norm(crystal.primitive_lattice, axis=1)
     return max(MESH_LENGTH, float(np.prod(lengths) * n_points) ** (1 / 3))
 
@@ -73,6 +73,9 @@ class IncoherentScattering:
         Whether incoherent scattering by one phonon is wanted.
     multiphonon
         Whether coherent and incoherent scattering by two or more phonons is wanted.
+    n_modes
+        About so many modes are summed, see `N_MODES`. Spectra of several phonons, which are
+        smooth by themselves, need fewer.
 
     Raises
     ------
@@ -81,13 +84,19 @@ class IncoherentScattering:
     """
 
     def __init__(
-        self, dynamics: LatticeDynamics, kernel: ModeKernel, *, one_phonon: bool, multiphonon: bool
+        self,
+        dynamics: LatticeDynamics,
+        kernel: ModeKernel,
+        *,
+        one_phonon: bool,
+        multiphonon: bool,
+        n_modes: int = N_MODES,
     ) -> None:
         crystal, fourier = dynamics.crystal, dynamics.fourier
         self._fourier = fourier
         self._one_phonon, self._multiphonon = one_phonon, multiphonon
         self._kernel = kernel.to(fourier.device, fourier.dtype)
-        self._q_points, weights = irreducible_mesh(crystal, mesh_length(crystal))
+        self._q_points, weights = irreducible_mesh(crystal, mesh_length(crystal, n_modes))
         self._waves = fourier.waves(self._q_points)
         self._weights = self._tensor(weights)
 

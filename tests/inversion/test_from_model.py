@@ -82,6 +82,7 @@ def test_a_result_outside_of_what_the_network_knows_is_named(
     assert any("unlike what the network was trained on" in r for r in result.verdict.reasons)
 
 
+@pytest.mark.slow
 def test_a_bad_estimate_is_left_behind_and_named(
     no_force_field, data, silicon, truth, prior, rms_error
 ):

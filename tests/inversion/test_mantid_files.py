@@ -65,6 +65,7 @@ def test_one_orientation_determines_everything(load, silicon, truth, rms_error):
     assert result.undetermined == ()
 
 
+@pytest.mark.slow
 def test_a_sparse_slice_from_half_the_stiffness(load, silicon, truth):
     """Optic lines start 18 meV from where they are measured, at a width of 2.4 meV."""
     data = load("five_orientations_HHL0_slice_clean")

@@ -9,6 +9,7 @@ import pytest
 
 from fcinv_core.ensemble.background import Background as SimulatedBackground
 from fcinv_core.ensemble.measurement import expected_signal
+from fcinv_core.inversion.multiphonon import Multiphonon
 from fcinv_core.inversion.nuisances import (
     BACKGROUND,
     DECAY,
@@ -49,6 +50,16 @@ def test_all_nuisances_have_the_slopes_of_the_signal(problem, lattice, true_para
         behind = problem.signal(values, NUISANCE - step, vicinity)
         found = (ahead - behind) / 2e-5
         np.testing.assert_allclose(jacobian[..., place], found, atol=1e-6 * np.abs(found).max())
+
+
+def test_few_modes_are_enough_for_several_phonons(prepared, lattice, true_parameters, monkeypatch):
+    """Within a percent of many more: the approximation itself is far worse."""
+    state, centres = lattice.state(true_parameters), prepared.centres[::20]
+    few = Multiphonon(prepared, lattice).spectra(state, centres, 1.0)
+    monkeypatch.setattr("fcinv_core.inversion.multiphonon.N_MODES", 50_000)
+    many = Multiphonon(prepared, lattice).spectra(state, centres, 1.0)
+    assert few.max() > 0 and np.abs(few - many).max() < 1e-2 * many.max()
+    assert not np.array_equal(few, many)
 
 
 def test_a_map_at_one_energy_has_no_tail(load, silicon):

@@ -126,6 +126,7 @@ def test_many_counts_find_no_fault_with_the_sampling_of_bins(magnesia, expected)
         assert abs(estimate.value - 1) < 3 * estimate.sigma
 
 
+@pytest.mark.slow
 def test_without_the_dipole_term_it_fails(result, result_without_dipoles, magnesia):
     """Though it starts from the true force constants in the supercell."""
     bare = result_without_dipoles

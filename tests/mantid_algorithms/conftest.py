@@ -17,7 +17,6 @@ PLUGINS = ROOT / "plugins"
 
 QUICK = (
     "4K0_slice_energy_first_clean",
-    "HK0_map_30meV_clean",
     "five_orientations_HHL0_slice_clean",
 )
 """Of the files that real Mantid wrote those that every run tries; the others are slow."""

@@ -95,7 +95,7 @@ def bin_averages(centres, edges):
 @pytest.fixture(autouse=True)
 def coarse_mesh(monkeypatch):
     """For speed, where the mesh does not matter."""
-    monkeypatch.setattr(incoherent, "mesh_length", lambda crystal: 45.0)
+    monkeypatch.setattr(incoherent, "mesh_length", lambda crystal, n_modes: 45.0)
 
 
 class ModeSums:
@@ -194,7 +194,7 @@ def test_multiphonon_scattering_in_the_time_domain(
     """
     given = force_constants(name)
     crystal = given.crystal
-    monkeypatch.setattr(incoherent, "mesh_length", lambda crystal: 24.0)
+    monkeypatch.setattr(incoherent, "mesh_length", lambda crystal, n_modes: 24.0)
     mesh = brillouin_mesh(crystal.primitive_lattice, 24.0)
     sums = ModeSums(crystal, oracle(name), temperature, *mesh)
     edges = np.linspace(-100, 250, 141)
@@ -215,7 +215,7 @@ def test_multiphonon_scattering_in_the_time_domain(
 def test_direction_in_anisotropic_crystals(along, force_constants, oracle, monkeypatch):
     """Two phonons, here 95 %, know the direction of Q: averaged over it they are off by 7 %."""
     given = force_constants("ZnO")
-    monkeypatch.setattr(incoherent, "mesh_length", lambda crystal: 24.0)
+    monkeypatch.setattr(incoherent, "mesh_length", lambda crystal, n_modes: 24.0)
     mesh = brillouin_mesh(given.crystal.primitive_lattice, 24.0)
     sums = ModeSums(given.crystal, oracle("ZnO"), 300.0, *mesh)
     edges = np.linspace(-100, 250, 141)
@@ -378,7 +378,7 @@ def test_long_range_field_of_polar_crystals(tmp_path):
 
 def test_derivatives_by_central_differences(force_constants, monkeypatch):
     """By force constants, displacements and the width of lines, with all terms and a tail."""
-    monkeypatch.setattr(incoherent, "mesh_length", lambda crystal: 20.0)
+    monkeypatch.setattr(incoherent, "mesh_length", lambda crystal, n_modes: 20.0)
     given = renamed(force_constants("ZnO"), Zn="V", O="Cl")
     edges = np.linspace(-60, 120, 46)
     kernel = kernel_of(edges, 200.0, 2.5, line=SkewedLine(-0.8), incident_energy=150.0)

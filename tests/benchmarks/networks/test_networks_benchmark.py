@@ -207,7 +207,7 @@ def test_zone_boundary_of_face_centred_cubic():
     assert {(0.0, 0.5, 0.5), (0.5, 0.5, 0.5), (0.25, 0.5, 0.75)} <= corners
 
 
-@pytest.mark.parametrize(("stated", "expected"), [(1.0, 0.683), (0.5, 0.383), (2.0, 0.954)])
+@pytest.mark.parametrize(("stated", "expected"), [(1.0, 0.683), (0.5, 0.383)])
 def test_share_inside_is_that_of_a_gaussian(prior, spread, stated, expected):
     truth, random = materials.truth(MATERIAL, "prior", 0), np.random.default_rng(0)
     parameters, small = prior.basis.parameters_of(truth), 1e-4 * spread

@@ -1,0 +1,65 @@
+"""``python -m benchmarks.error_bars``: do stated errors hold, and are they as small as can be?
+
+Each measurement is kept at once; a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import shlex
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from benchmarks.error_bars.designs import DESIGNS, MATERIALS
+from benchmarks.error_bars.table import page
+from benchmarks.error_bars.trial import STARTS, Record, prepare_process, trial
+
+KEY = ("material", "design", "number", "start")
+"""What a record is known by."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run what is missing, and write the page."""
+    parser = argparse.ArgumentParser(prog="benchmarks.error_bars", description=__doc__)
+    parser.add_argument("--cases", type=int, default=70, help="of each crystal and design")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--material", action="append", choices=MATERIALS)
+    parser.add_argument("--design", action="append", choices=list(DESIGNS))
+    parser.add_argument("--start", action="append", choices=STARTS)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=Path("build/error-bars.jsonl"))
+    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks/error-bars.md"))
+    options = parser.parse_args(arguments)
+    records = _kept(options.results)
+    done = {tuple(record[name] for name in KEY) for record in records}
+    jobs = [
+        (material, design, number, start)
+        for number in range(options.first, options.cases)
+        for start in options.start or STARTS[:1]
+        for material in options.material or MATERIALS[:3]
+        for design in options.design or DESIGNS
+        if (material, design, number, start) not in done
+    ]
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, context, initializer=prepare_process) as pool:
+        for task in as_completed([pool.submit(trial, *job) for job in jobs]):
+            records.append(task.result())
+            with options.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(records[-1], ensure_ascii=False) + "\n")
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", "benchmarks.error_bars", *given])
+    options.page.write_text(page(records, command) + "\n", encoding="utf-8")
+
+
+def _kept(path: Path) -> list[Record]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+if __name__ == "__main__":
+    main()
