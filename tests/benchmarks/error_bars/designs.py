@@ -20,6 +20,12 @@ SQUARE_INVERSE_ANGSTROM = 2.0721
 TYPICAL_Q = 200
 """Q bins of a measurement."""
 
+RESOLUTION = 0.045
+"""Full width at half maximum over the highest energy."""
+
+EXPOSURE_SPREAD = 0.3
+"""Standard deviation of the logarithm of exposures among Q bins."""
+
 
 @dataclass(frozen=True)
 class Design:
@@ -92,23 +98,76 @@ class VirtualMeasurement:
         return float(np.mean(self.histogram.signal[np.isfinite(self.histogram.signal)] == 0))
 
 
-def measure(material: str, design: str, number: int) -> VirtualMeasurement:
+@dataclass(frozen=True)
+class Conditions:
+    """How a measurement is done.
+
+    Attributes
+    ----------
+    temperature
+        K.
+    believed_fwhm
+        meV, what the user takes the resolution for.
+    width_excess
+        Factor from there to the true one.
+    scale
+        Signal per mbarn/meV and primitive cell.
+    background
+        Flat, over the mean of the scattering by phonons.
+    peak_counts
+        In the strongest bins.
+    has_noise
+        Whether counts are drawn, or are what is expected.
+    """
+
+    temperature: float
+    believed_fwhm: float
+    width_excess: float = 1.0
+    scale: float = 1.0
+    background: float = 0.0
+    peak_counts: float = 1e4
+    has_noise: bool = True
+
+    @classmethod
+    def draw(cls, top: float, rng: np.random.Generator) -> Conditions:
+        """For phonons of up to ``top`` meV.
+
+        The believed resolution is wrong by 20 % (one standard deviation), the background unknown,
+        the strongest bins have 5 to 500 counts.
+        """
+        return cls(
+            temperature=float(rng.uniform(5.0, 300.0)),
+            believed_fwhm=RESOLUTION * top,
+            width_excess=float(np.exp(0.2 * rng.standard_normal())),
+            scale=float(np.exp(rng.normal())),
+            background=float(rng.uniform(0.02, 0.5)),
+            peak_counts=float(np.exp(rng.uniform(np.log(5), np.log(500)))),
+        )
+
+
+def drawn(material: str, design: str, number: int) -> VirtualMeasurement:
     """The same arguments give the same measurement.
 
-    The truth is a draw from the prior of the networks that none of them was trained on. The
-    believed resolution is wrong by 20 % (one standard deviation), the background unknown, the
-    strongest bins have 5 to 500 counts.
+    The truth is a draw from the prior of the networks that none of them was trained on.
     """
     entropy = (zlib.crc32(f"{material} {design}".encode()), number)
     rng = np.random.default_rng(np.random.SeedSequence(entropy))
     truth = carried_to(
         materials.truth(material, materials.DRAWN, number), materials.crystal(material)
     )
-    plan = DESIGNS[design]
-    top = float(truth.frequencies(np.indices((4, 4, 4)).reshape(3, -1).T / 4).max())
-    believed = 0.045 * top
-    excess = float(np.exp(0.2 * rng.standard_normal()))
-    temperature = float(rng.uniform(5.0, 300.0))
+    return measure(truth, DESIGNS[design], Conditions.draw(top_energy(truth), rng), rng)
+
+
+def top_energy(force_constants: ForceConstants) -> float:
+    """Highest phonon energy in meV, of a few wave vectors."""
+    return float(force_constants.frequencies(np.indices((4, 4, 4)).reshape(3, -1).T / 4).max())
+
+
+def measure(
+    truth: ForceConstants, plan: Design, conditions: Conditions, rng: np.random.Generator
+) -> VirtualMeasurement:
+    """A measurement of cubic crystals, on energies from twice the resolution to above all modes."""
+    top, believed = top_energy(truth), conditions.believed_fwhm
     edges = np.arange(2 * believed, 1.15 * top, believed / 1.6)
     axes = [_axis(d, r) for d, r in zip(plan.directions, plan.ranges, strict=True)]
     axes.append(Axis.energy_transfer(edges))
@@ -122,19 +181,20 @@ def measure(material: str, design: str, number: int) -> VirtualMeasurement:
         seen = np.ones((len(centres), len(edges) - 1), dtype=bool)
     candidates = np.flatnonzero(seen.any(axis=1) & (np.linalg.norm(centres, axis=1) > 0.3))
     chosen = rng.choice(candidates, min(plan.n_q, len(candidates)), replace=False)
-    spectra = EuphonicSpectra(truth, temperature)
+    spectra = EuphonicSpectra(truth, conditions.temperature)
     widths = [axis.edges[1] - axis.edges[0] for axis in axes[:3]]
     bin_vectors = np.array(plan.directions).T * widths
-    fwhm = believed * excess
+    fwhm = believed * conditions.width_excess
     coherent = spectra.averages(centres[chosen], bin_vectors, edges, fwhm, plan.n_gauss)
     momenta = 2 * np.pi * np.linalg.norm(centres[chosen] @ ub.T, axis=1)
-    scale = float(np.exp(rng.normal()))
-    phonons = scale * (coherent + spectra.multiphonon(momenta, edges, fwhm))
-    background = float(rng.uniform(0.02, 0.5) * np.mean(phonons[seen[chosen]]))
+    phonons = conditions.scale * (coherent + spectra.multiphonon(momenta, edges, fwhm))
+    background = conditions.background * float(np.mean(phonons[seen[chosen]]))
     peak = float(np.percentile(phonons[seen[chosen]], 99))
-    counts_per_signal = float(np.exp(rng.uniform(np.log(5), np.log(500)))) / peak
-    exposure = counts_per_signal * np.exp(0.3 * rng.standard_normal((len(chosen), 1)))
-    counts = rng.poisson(exposure * (phonons + background)).astype(float)
+    spread = np.exp(EXPOSURE_SPREAD * rng.standard_normal((len(chosen), 1)))
+    exposure = conditions.peak_counts / peak * spread
+    counts = exposure * (phonons + background)
+    if conditions.has_noise:
+        counts = rng.poisson(counts).astype(float)
     signal, variance = (np.full((len(centres), len(edges) - 1), np.nan) for _ in range(2))
     signal[chosen] = np.where(seen[chosen], counts / exposure, np.nan)
     variance[chosen] = np.where(seen[chosen], counts / exposure**2, np.nan)
@@ -143,10 +203,14 @@ def measure(material: str, design: str, number: int) -> VirtualMeasurement:
         signal.reshape(shape),
         variance.reshape(shape),
         ub=ub,
-        temperature=temperature,
+        temperature=conditions.temperature,
         incident_energy=incident,
     )
-    nuisance = {"scale": scale, "background": background, "resolution_scale": excess}
+    nuisance = {
+        "scale": conditions.scale,
+        "background": background,
+        "resolution_scale": conditions.width_excess,
+    }
     return VirtualMeasurement(truth, histogram, believed, nuisance)
 
 

@@ -52,7 +52,7 @@ def test_both_codes_simulate_the_same_spectra():
 def test_a_measurement_is_the_same_each_time_and_sparse_where_one_orientation_sees_little():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        one, again = (designs.measure("Al", "one orientation", 1) for _ in range(2))
+        one, again = (designs.drawn("Al", "one orientation", 1) for _ in range(2))
     np.testing.assert_array_equal(one.histogram.signal, again.histogram.signal)
     seen = np.isfinite(one.histogram.spectra(one.histogram.signal))
     assert 0 < seen.sum(axis=1).max() < 0.5 * seen.shape[1]

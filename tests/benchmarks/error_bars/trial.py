@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.error_bars.designs import VirtualMeasurement, measure
+from benchmarks.error_bars.designs import VirtualMeasurement, drawn
 from benchmarks.networks import materials
 from benchmarks.networks.cases import Case
 from benchmarks.networks.estimators import model_of
@@ -40,7 +40,7 @@ Record = dict[str, Any]
 def trial(material: str, design: str, number: int, start: str = NETWORK) -> Record:
     """A record of one measurement, inverted from one of `STARTS`."""
     record: Record = {"material": material, "design": design, "number": number, "start": start}
-    measured = measure(material, design, number)
+    measured = drawn(material, design, number)
     record |= {
         "bins": int(np.isfinite(measured.histogram.signal).sum()),
         "counts": float(np.nansum(measured.histogram.effective_counts())),
