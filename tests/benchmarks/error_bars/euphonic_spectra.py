@@ -9,15 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from euphonic import ureg
+from euphonic import DebyeWaller, ureg
 from scattering.euphonic_oracle import EuphonicOracle, shifted_mesh, tensors_of
 from scipy.special import erf
 
 from fcinv_core.crystal import ForceConstants
 from fcinv_core.units import FWHM_PER_SIGMA
 
-MESH = 14
-"""Points of the zone along each axis, for displacements and densities of states."""
+MESHES = (14, 28)
+"""Points of the zone along each axis, for displacements, which both together extrapolate (what a
+mesh of n³ points misses at Γ goes as 1/n), and for densities of states (the finer one)."""
 
 GRID_STEP = 0.2
 """meV, of the energies that spectra of several phonons are folded on."""
@@ -50,8 +51,14 @@ class EuphonicSpectra:
     def __init__(self, force_constants: ForceConstants, temperature: float) -> None:
         self.crystal, self.temperature = force_constants.crystal, temperature
         self._oracle = _oracle(force_constants)
-        mesh = self._oracle.modes(shifted_mesh(MESH))
-        self._debye_waller = mesh.calculate_debye_waller(temperature * ureg("K"), symmetrise=True)
+        coarse, mesh = (self._oracle.modes(shifted_mesh(n)) for n in MESHES)
+        first, second = (
+            modes.calculate_debye_waller(temperature * ureg("K"), symmetrise=True)
+            for modes in (coarse, mesh)
+        )
+        ratio = MESHES[1] / MESHES[0]
+        exponents = (ratio * second.debye_waller - first.debye_waller) / (ratio - 1)
+        self._debye_waller = DebyeWaller(second.crystal, exponents, second.temperature)
         self._energies = mesh.frequencies.to("meV").magnitude
         vectors = np.abs(mesh.eigenvectors) ** 2
         # (n_q, n_modes, n_atoms): share of a mode's motion; a third of it along any direction

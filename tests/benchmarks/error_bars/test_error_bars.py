@@ -44,9 +44,9 @@ def test_both_codes_simulate_the_same_spectra():
         )
         for multiphonon in (False, True)
     ]
-    assert np.abs(own[0] - found).max() < 0.01 * found.max()
-    # The direction of Q, which matters a little where there are two phonons, is not kept here.
-    assert np.abs(own[1] - own[0] - several).max() < 0.08 * several.max()
+    assert np.abs(own[0] - found).max() < 0.005 * found.max()
+    # On a grid of 0.2 meV, and without what the mesh of wave vectors misses next to Γ.
+    assert np.abs(own[1] - own[0] - several).max() < 0.04 * several.max()
 
 
 def test_a_measurement_is_the_same_each_time_and_sparse_where_one_orientation_sees_little():
