@@ -1,12 +1,12 @@
 """``python -m benchmarks.error_bars``: do stated errors hold, and are they as small as can be?
 
-Each measurement is kept at once; a run that was stopped goes on.
+Each measurement is kept at once; a run that was stopped goes on. In the end all records join those
+of earlier runs, which come with the project.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import shlex
 import sys
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from benchmarks.error_bars.designs import DESIGNS, MATERIALS
 from benchmarks.error_bars.table import page
-from benchmarks.error_bars.trial import STARTS, Record, prepare_process, trial
+from benchmarks.error_bars.trial import STARTS, prepare_process, trial
+from benchmarks.records import Records
 
 KEY = ("material", "design", "number", "start")
 """What a record is known by."""
@@ -31,10 +32,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--start", action="append", choices=STARTS)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--results", type=Path, default=Path("build/error-bars.jsonl"))
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        default=Path(__file__).with_name("records.jsonl.xz"),
+        help="records of earlier runs, which those of this one join",
+    )
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks/error-bars.md"))
     options = parser.parse_args(arguments)
-    records = _kept(options.results)
-    done = {tuple(record[name] for name in KEY) for record in records}
+    records = Records(options.results, options.kept, KEY)
+    done = {records.key_of(record) for record in records.records()}
     jobs = [
         (material, design, number, start)
         for number in range(options.first, options.cases)
@@ -43,22 +50,14 @@ def main(arguments: list[str] | None = None) -> None:
         for design in options.design or DESIGNS
         if (material, design, number, start) not in done
     ]
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, context, initializer=prepare_process) as pool:
         for task in as_completed([pool.submit(trial, *job) for job in jobs]):
             records.append(task.result())
-            with options.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(records[-1], ensure_ascii=False) + "\n")
+    records.keep()
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", "benchmarks.error_bars", *given])
-    options.page.write_text(page(records, command) + "\n", encoding="utf-8")
-
-
-def _kept(path: Path) -> list[Record]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    options.page.write_text(page(records.records(), command) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

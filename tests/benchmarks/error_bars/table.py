@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from benchmarks.error_bars.trial import NETWORK, Record
+from benchmarks.error_bars.trial import NETWORK
 from benchmarks.networks.table import share
+from benchmarks.records import Record
 from scipy.stats import norm
 
 ALL = "all"

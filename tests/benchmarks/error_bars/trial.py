@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from benchmarks.networks.cases import Case
 from benchmarks.networks.estimators import model_of
 from benchmarks.networks.score import energies_of
 from benchmarks.networks.valley import ZONE, Valley
+from benchmarks.records import Record
 
 from fcinv_core import FcinvError, InversionResult, invert
 from fcinv_core.crystal import ForceConstants, shell_constants
@@ -33,8 +33,6 @@ MOST_PRIOR = 0.5
 """A constant is determined by the data where they leave less of the prior's variance."""
 
 NETWORK, FORCE_FIELD = STARTS = ("network", "force field")
-
-Record = dict[str, Any]
 
 
 def trial(material: str, design: str, number: int, start: str = NETWORK) -> Record:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import lzma
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,13 +18,12 @@ from benchmarks.networks.cases import Case, make_case
 from benchmarks.networks.estimators import Estimator, find
 from benchmarks.networks.score import Errors, share_inside
 from benchmarks.networks.valley import ZONE, Valley
+from benchmarks.records import Record, Records
 
 from fcinv_core.errors import FcinvError
 
 PRIOR_DRAWS, PRIOR_SEED = 1000, 7
 """That tell the covariance of a prior."""
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,15 +45,8 @@ class Job:
         ]
 
 
-def key_of(record: Record) -> tuple[str, str, str, int, str]:
-    """What a record is known by."""
-    return (
-        record["material"],
-        record["kind"],
-        record["origin"],
-        record["number"],
-        record["estimator"],
-    )
+KEY = ("material", "kind", "origin", "number", "estimator")
+"""What a record is known by."""
 
 
 def scored(case: Case, estimators: Iterable[Estimator], refine: bool = True) -> Iterator[Record]:
@@ -118,58 +108,23 @@ def _timed(function: Callable[[Case], Any], case: Case) -> tuple[float, Any]:
     return time.perf_counter() - begin, result
 
 
-class Results:
-    """A file of records that grows line by line, and survives being cut off at any moment.
+class Results(Records):
+    """Records of cases and estimators.
 
     Parameters
     ----------
-    path
-        That file.
-    kept
-        A compressed file of records from earlier runs, which come first.
+    path, kept
+        See `Records`.
     """
 
     def __init__(self, path: Path, kept: Path | None = None) -> None:
-        self._path, self._kept = path, kept
-
-    def records(self) -> list[Record]:
-        """All that are whole; of those with the same key the last."""
-        found = {}
-        for line in self._lines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # cut off when a run was killed
-            found[key_of(record)] = record
-        return list(found.values())
-
-    def _lines(self) -> Iterator[str]:
-        if self._kept is not None and self._kept.exists():
-            yield from lzma.decompress(self._kept.read_bytes()).decode().splitlines()
-        if self._path.exists():
-            yield from self._path.read_text(encoding="utf-8").splitlines()
-
-    def keep(self) -> None:
-        """Write all records into the compressed file."""
-        assert self._kept is not None
-        lines = [json.dumps(_rounded(record), ensure_ascii=False) for record in self.records()]
-        self._kept.write_bytes(lzma.compress(("\n".join(lines) + "\n").encode()))
-
-    def append(self, record: Record) -> None:
-        """Add a record, on a line of its own even after one that was cut off."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a+b") as file:
-            if file.tell() > 0:
-                file.seek(-1, 2)
-                if file.read(1) != b"\n":
-                    file.write(b"\n")
-            file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+        super().__init__(path, kept, KEY)
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """What of the jobs is not there yet, or was answered by another model."""
-        records = {key_of(record): record for record in self.records()}
+        records = {self.key_of(record): record for record in self.records()}
 
-        def is_done(key: tuple[str, str, str, int, str], refine: bool) -> bool:
+        def is_done(key: tuple[Any, ...], refine: bool) -> bool:
             record, estimator = records.get(key), find(key[0], key[-1])
             if record is None or (estimator and record["made_of"] != estimator.made_of):
                 return False
@@ -181,13 +136,6 @@ class Results:
             if names:
                 left.append(replace(job, estimators=names))
         return left
-
-
-def _rounded(value: Any) -> Any:
-    """With five significant digits."""
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def run(jobs: Sequence[Job], results: Results, processes: int) -> None:
