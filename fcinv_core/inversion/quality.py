@@ -57,8 +57,8 @@ class FitQuality:
 
     @property
     def is_at_counting_limit(self) -> bool:
-        """Whether the deviance is 1 within its own scatter, √(2/n), and a little more."""
-        allowed = max(LITTLE_MORE, 5 * float(np.sqrt(2 / self.n_bins)))
+        """Whether the deviance is 1 within four times its own scatter, √(2/n), or nearly 1."""
+        allowed = max(LITTLE_MORE, 4 * float(np.sqrt(2 / self.n_bins)))
         return self.deviance_per_dof < 1 + allowed
 
     @property

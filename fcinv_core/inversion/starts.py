@@ -38,8 +38,9 @@ CERTAIN_START, FEW_BINS = 1.05, 3000
 """With so few bins wrong valleys fit nearly as well: only the first deviance ends the search
 then, or that another attempt ends at the same good one."""
 
-MUCH_BETTER = 0.1
-"""Relative difference of deviances with which a start is worth another refinement."""
+MUCH_BETTER = 0.03
+"""Relative difference of deviances with which a start is worth another refinement: a wrong valley
+may fit a few thousand bins nearly as well."""
 
 GRANTED = 0.1
 """Relative error of the expected counts that is granted: few samples stand for a bin."""

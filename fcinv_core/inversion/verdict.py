@@ -110,7 +110,7 @@ def _of_fit(quality: FitQuality) -> list[tuple[Trust, str]]:
             )
         ]
     if deviance <= GOOD_DEVIANCE:
-        return []
+        return [] if quality.is_at_counting_limit else [("caution", _more_than_chance(quality))]
     size = f"the scatter exceeds counting statistics {np.sqrt(deviance):.1f}-fold"
     if quality.correlation <= STRUCTURED or deviance <= BAD_DEVIANCE:
         return [("caution", f"{size}; error bars are widened accordingly")]
@@ -126,6 +126,14 @@ def _of_fit(quality: FitQuality) -> list[tuple[Trust, str]]:
             "but the error bars, though widened, may still be too small",
         )
     ]
+
+
+def _more_than_chance(quality: FitQuality) -> str:
+    return (
+        f"the scatter exceeds counting statistics by {quality.deviance_per_dof - 1:.0%}, more than "
+        f"chance does in {quality.n_bins} bins: the data hold a little more than the model, or "
+        "other force constants fit better"
+    )
 
 
 def _of_bands(bands: Dispersion) -> list[tuple[Trust, str]]:
