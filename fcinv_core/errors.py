@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class FcinvError(Exception):
     """A problem with the input, told in one line: what is wrong, where, what to do.
@@ -12,6 +15,13 @@ class FcinvError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean NAME?)`` for a misspelt name, empty if none is near."""
+    by_lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[near[0]]}?)" if near else ""
 
 
 NO_MEMORY = "not enough memory; use coarser bins or fewer workspaces"

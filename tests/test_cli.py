@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -86,7 +87,9 @@ def invert(monkeypatch, tmp_path):
 def test_alone_it_says_what_to_do_next(capsys):
     assert cli.main([]) == 0
     captured = capsys.readouterr()
-    assert "fcinv invert" in captured.out and "fcinv inspect" in captured.out
+    for command in ("inspect", "invert", "train", "models", "--help"):
+        assert command in captured.out
+    assert (ROOT / re.search(r"docs/\S+\.md", captured.out)[0]).is_file()
     assert captured.err == ""
 
 
@@ -101,7 +104,15 @@ def test_version(capsys):
     "arguments, told",
     [
         (["invert"], "--structure"),
-        (["frobnicate"], "frobnicate"),
+        (["frobnicate"], "'frobnicate' is not a command: give inspect, "),
+        (["invrt"], "(did you mean invert?)"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--energy_fwhm", "2"],
+         "fcinv invert takes no option '--energy_fwhm' (did you mean --energy-fwhm?)"),
+        (["inspect", "a.nxs", "b.nxs"], "fcinv inspect takes no further argument 'b.nxs'"),
+        (["train", "--structure", "b", "-o", "c", "--device", "gpu"], "give auto, cpu, cuda"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--seed", "-1"], "'-1'"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "si-drect"],
+         "(did you mean Si-direct?)"),
         (["inspect", "nowhere.nxs"], "nowhere.nxs"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--temperature", "warm"], "'warm'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--temperature", "-4"], "'-4'"),
@@ -113,7 +124,7 @@ def test_version(capsys):
         (["invert", "a.nxs", "--structure", str(DATA / "structures/Si.cif"), "-o", "c"], "a.nxs"),
         (["simulate", "--force-constants", "f", "--like", "a.nxs", "-o", "/no/x.nxs"], "/no"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path, arguments, told):
     monkeypatch.chdir(tmp_path)
     assert told in one_error(capsys, arguments)
@@ -145,6 +156,27 @@ def test_invert_passes_everything_on_and_writes(capsys, invert, measured, struct
         "progress": None,
     }  # fmt: skip
     assert json.loads((tmp_path / "out" / "result.json").read_text())["verdict"]["trust"] == "yes"
+
+
+@pytest.mark.parametrize("trust, code", [("yes", 0), ("no", 3)])
+def test_invert_tells_a_program(capsys, invert, measured, structure, tmp_path, trust, code):
+    invert.trust = trust
+    arguments = ["invert", measured, "--structure", structure, "--json", "-o", tmp_path / "out"]
+    assert cli.main([str(a) for a in arguments]) == code
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert captured.err == "" and captured.out.count("\n") == 1
+    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert told["verdict"] == stored["verdict"]
+    assert told["deviance_per_dof"] == stored["deviance_per_dof"]
+    assert {Path(file).parent for file in told["written"]} == {tmp_path / "out"}
+    assert all(Path(file).is_file() for file in told["written"])
+    assert "fcinv train" in told["remarks"][0]
+
+
+def test_words_and_json_exclude_each_other(capsys, measured, structure):
+    arguments = ["invert", measured, "--structure", structure, "--json", "--verbose", "-o", "out"]
+    assert "--verbose" in one_error(capsys, arguments)
 
 
 @pytest.fixture
@@ -273,6 +305,18 @@ def test_inspect_describes_and_draws(measured, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "[H,0,0]" in done.stdout and "DeltaE" in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_tells_a_program(measured, tmp_path):
+    done = run(["inspect", measured, "--json"], PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert [axis["bins"] for axis in told["axes"]] == [12, 1, 1, 15]
+    assert told["axes"][-1]["unit"] == "meV" and told["axes"][-1]["last_edge"] == 70
+    assert told["bins"]["total"] == told["bins"]["measured"] == 12 * 15
+    assert told["lattice"] is None and "UB" in " ".join(told["warnings"])
+    counts = SQEHistogram.load(measured).effective_counts()
+    assert told["estimated_counts"] == pytest.approx(np.nansum(counts))
 
 
 def test_simulate_agrees_with_a_measurement_up_to_scale_and_background(mantid_file, tmp_path):

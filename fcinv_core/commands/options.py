@@ -79,6 +79,13 @@ def add_force_constant_options(parser: argparse.ArgumentParser, start: str | Non
     )
 
 
+def add_json_option(parser: argparse._ActionsContainer) -> None:
+    """Declare ``--json``: a parser, or a group of options that exclude each other."""
+    parser.add_argument(
+        "--json", action="store_true", help="tell it as one JSON document, for a program"
+    )
+
+
 def check_output_file(path: Path) -> None:
     """Refuse a file whose folder does not exist, or that is a folder.
 

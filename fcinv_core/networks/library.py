@@ -15,7 +15,7 @@ import numpy as np
 from fcinv_core.crystal import Crystal
 from fcinv_core.crystal.matching import difference_between
 from fcinv_core.crystal.transfer import correspondence
-from fcinv_core.errors import FcinvError
+from fcinv_core.errors import FcinvError, did_you_mean
 from fcinv_core.networks.model import Model, read_document
 from fcinv_core.networks.model_card import ModelCard
 
@@ -162,9 +162,9 @@ def model_file(name: str) -> ModelFile:
     for file in files:
         if file.name == name:
             return file
-    known = ", ".join(dict.fromkeys(file.name for file in files))
-    there = f"there are {known}" if known else f"there are none yet: {HOW_TO_TRAIN}"
-    raise FcinvError(f"there is no model {name!r}; {there}")
+    known = list(dict.fromkeys(file.name for file in files))
+    there = f"there are {', '.join(known)}" if known else f"there are none yet: {HOW_TO_TRAIN}"
+    raise FcinvError(f"there is no model {name!r}{did_you_mean(name, known)}; {there}")
 
 
 def find_model(crystal: Crystal, *, polar: bool = False) -> Choice:
