@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,6 @@ from toy_network import register, toy_model
 
 import fcinv_core
 from fcinv_core import cli
-from fcinv_core.commands.terminal import quiet_libraries
 from fcinv_core.crystal import ForceConstants
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import SQEHistogram
@@ -113,6 +109,9 @@ def test_version(capsys):
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--seed", "-1"], "'-1'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "si-drect"],
          "(did you mean Si-direct?)"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "Ge"], "mean Ge-direct?)"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--energy-fwhm", "2meV"], "a unit"),
+        (["invert", "a.nxs", "--structure", "b", "-o", ""], "argument -o: the path is empty"),
         (["inspect", "nowhere.nxs"], "nowhere.nxs"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--temperature", "warm"], "'warm'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--temperature", "-4"], "'-4'"),
@@ -307,6 +306,11 @@ def test_inspect_describes_and_draws(measured, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_pictures_are_png(capsys, measured, tmp_path):
+    assert "NAME.png" in one_error(capsys, ["inspect", measured, "-o", tmp_path / "picture.pdf"])
+    assert not (tmp_path / "picture.pdf").exists()
+
+
 def test_inspect_tells_a_program(measured, tmp_path):
     done = run(["inspect", measured, "--json"], PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
@@ -378,27 +382,3 @@ def test_closed_pipe_is_no_error(measured):
         cwd=ROOT,
     )  # fmt: skip
     assert done.stderr == ""
-
-
-def test_libraries_are_kept_off_standard_error(capfd):
-    with quiet_libraries() as terminal:
-        warnings.warn("python warning", stacklevel=1)
-        logging.getLogger("library").warning("log record")
-        print("python", file=sys.stderr)
-        os.write(2, b"from C\n")
-        print("progress", file=terminal)
-    print("afterwards", file=sys.stderr)
-    assert capfd.readouterr().err == "progress\nafterwards\n"
-
-
-@pytest.mark.parametrize("given", [None, "3"])
-def test_threads_are_bounded_unless_told(monkeypatch, given):
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-        if given is not None:
-            monkeypatch.setenv(name, given)
-    cli.main([])
-    expected = [given, given] if given else [str(cli.MOST_THREADS), "1"]
-    assert [os.environ[name] for name in names] == expected

@@ -1,13 +1,16 @@
-"""What people see: progress on a terminal, words for the curious, completion in their shell."""
+"""What people see: progress on a terminal, words for the curious, completion, and nothing else."""
 
 from __future__ import annotations
 
 import io
+import logging
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 from command_line import ROOT, one_error, run
@@ -15,7 +18,7 @@ from fake_result import axis, fake_result, fit
 
 from fcinv_core import cli
 from fcinv_core.commands.findings import findings
-from fcinv_core.commands.terminal import progress_bar
+from fcinv_core.commands.terminal import progress_bar, quiet_libraries
 
 
 class Terminal(io.StringIO):
@@ -148,3 +151,27 @@ def test_printing_a_completion_is_no_failure(capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["--print-completion", "bash"])
     assert exit_.value.code == 0 and capsys.readouterr().err == ""
+
+
+def test_libraries_are_kept_off_standard_error(capfd):
+    with quiet_libraries() as terminal:
+        warnings.warn("python warning", stacklevel=1)
+        logging.getLogger("library").warning("log record")
+        print("python", file=sys.stderr)
+        os.write(2, b"from C\n")
+        print("progress", file=terminal)
+    print("afterwards", file=sys.stderr)
+    assert capfd.readouterr().err == "progress\nafterwards\n"
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_threads_are_bounded_unless_told(monkeypatch, given):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+        if given is not None:
+            monkeypatch.setenv(name, given)
+    cli.main([])
+    expected = [given, given] if given else [str(cli.MOST_THREADS), "1"]
+    assert [os.environ[name] for name in names] == expected

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fcinv_core.commands.options import add_json_option, check_output_file
+from fcinv_core.commands.options import add_json_option, check_output_file, path_given
 from fcinv_core.commands.terminal import print_json
 from fcinv_core.errors import FcinvError
 
@@ -18,7 +17,9 @@ def add_to(commands: Any) -> None:
     """Add this command to the parser."""
     parser = commands.add_parser("inspect", help="what a file from Mantid's SaveMD holds")
     parser.add_argument("file", metavar="FILE", help="file from Mantid's SaveMD")
-    parser.add_argument("-o", dest="picture", metavar="PICTURE.png", type=Path, help="draw it, too")
+    parser.add_argument(
+        "-o", dest="picture", metavar="PICTURE.png", type=path_given, help="draw it, too"
+    )
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -30,6 +31,8 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
 
     if options.picture is not None:
         check_output_file(options.picture)
+        if options.picture.suffix.lower() != ".png":
+            raise FcinvError(f"{options.picture}: the picture is a PNG; call it NAME.png")
     histogram = SQEHistogram.load(options.file)
     if options.picture is not None:
         inspection.picture(histogram, options.picture)

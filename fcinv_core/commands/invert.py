@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fcinv_core.commands import findings
@@ -12,6 +11,7 @@ from fcinv_core.commands.options import (
     add_json_option,
     add_measurement_options,
     not_negative_count,
+    path_given,
 )
 from fcinv_core.commands.terminal import print_json, progress_bar
 from fcinv_core.errors import FcinvError
@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:
     """Add this command to the parser."""
     parser = commands.add_parser("invert", help="force constants of a measurement")
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="files from Mantid's SaveMD"
+        "files", nargs="+", type=path_given, metavar="FILE", help="files from Mantid's SaveMD"
     )
     parser.add_argument(
         "--structure", required=True, metavar="FILE", help="POSCAR, CIF or phonopy.yaml"
@@ -59,7 +59,12 @@ def add_to(commands: Any) -> None:
         "--seed", type=not_negative_count, default=0, metavar="N", help="of random numbers"
     )
     parser.add_argument(
-        "-o", dest="output", required=True, type=Path, metavar="DIR", help="folder for the result"
+        "-o",
+        dest="output",
+        required=True,
+        type=path_given,
+        metavar="DIR",
+        help="folder for the result",
     )
     words = parser.add_mutually_exclusive_group()
     words.add_argument("--verbose", action="store_true", help="tell what each step found")

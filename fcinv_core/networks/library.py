@@ -24,6 +24,9 @@ SHIPPED = Path(__file__).parents[1] / "data/models"
 
 ENDING = ".safetensors"
 
+MODEL_FILE = f"model{ENDING}"
+"""What a training calls its model."""
+
 FOLDER = "FCINV_MODELS"
 """Environment variable: the folder of the user's models."""
 
@@ -156,7 +159,11 @@ def model_file(name: str) -> ModelFile:
     FcinvError
         When there is none; the message names those that there are.
     """
-    if name.endswith(ENDING) or os.sep in name:
+    inside = Path(name) / MODEL_FILE
+    hint = f" (did you mean {inside}?)" if inside.is_file() else ""
+    if name.endswith(ENDING) or os.sep in name or Path(name).is_file():
+        if hint:
+            raise FcinvError(f"{name} is a folder: give the file in it{hint}")
         return ModelFile.at(Path(name))
     files = model_files()
     for file in files:
@@ -164,7 +171,8 @@ def model_file(name: str) -> ModelFile:
             return file
     known = list(dict.fromkeys(file.name for file in files))
     there = f"there are {', '.join(known)}" if known else f"there are none yet: {HOW_TO_TRAIN}"
-    raise FcinvError(f"there is no model {name!r}{did_you_mean(name, known)}; {there}")
+    hint = hint or did_you_mean(name, known)
+    raise FcinvError(f"there is no model {name!r}{hint}; {there}")
 
 
 def find_model(crystal: Crystal, *, polar: bool = False) -> Choice:

@@ -194,6 +194,23 @@ def test_command_tells_a_program(folders, germanium_prior, capsys):
     assert json.loads(capsys.readouterr().out) == toy
 
 
+def test_the_folder_of_a_training_is_no_model_but_holds_one(
+    folders, germanium_prior, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "mine").mkdir()
+    toy_model(germanium_prior).save(tmp_path / "mine/model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "mine/"):
+        assert "(did you mean mine/model.safetensors?)" in one_error(capsys, ["models", name])
+    assert cli.main(["models", "mine/model.safetensors"]) == 0
+
+
+def test_a_file_that_is_no_model_is_called_that(folders, capsys, monkeypatch, tmp_path):
+    (tmp_path / "Si.cif").write_text("data_Si")
+    monkeypatch.chdir(tmp_path)
+    assert "no model 'Si.cif'" not in one_error(capsys, ["models", "Si.cif"])
+
+
 def test_command_refuses_what_cannot_be_used(folders, germanium_prior, capsys, monkeypatch):
     toy_model(germanium_prior).save(folders[1] / "Ge-toy.safetensors")
     monkeypatch.delitem(NETWORKS, "toy")
