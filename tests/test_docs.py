@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_result import fake_result
 
+import fcinv_core
 from fcinv_core.inversion.output import result_document
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -36,6 +37,12 @@ def test_every_key_of_result_json_is_explained():
 def test_every_page_is_in_the_table_of_contents():
     contents = (DOCS / "index.md").read_text(encoding="utf-8").split("```{toctree}")[1]
     assert {page.stem for page in DOCS.glob("*.md")} - {"index"} <= set(contents.split())
+
+
+def test_every_public_name_is_documented():
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\.\. auto\w+:: fcinv_core\.(\w+)$", page, re.MULTILINE)
+    assert sorted(shown) == sorted(fcinv_core.__all__)
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")

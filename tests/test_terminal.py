@@ -46,6 +46,16 @@ def test_progress_shows_stage_and_time_left():
     assert abs(int(spent) - int(left)) <= 1 and int(left) >= 1
 
 
+def test_long_stages_fit_on_a_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = Terminal()
+    with progress_bar(terminal) as progress:
+        progress("Finding a start: spectra smoothed by 1.5 bins", 0.4)
+        time.sleep(0.3)
+    line = last_line(terminal)
+    assert "Finding a start: spectra" in line and line.endswith(" left") and len(line) <= 80
+
+
 def test_another_piece_of_work_has_a_duration_of_its_own():
     terminal = Terminal()
     with progress_bar(terminal) as progress:

@@ -69,10 +69,11 @@ def progress_bar(terminal: TextIO) -> Iterator[Progress | None]:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(20),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
