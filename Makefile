@@ -8,13 +8,13 @@ DOCS_INSTALLED := .venv/.docs-installed
 BOUNDED := OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test test-all lint format docs bench bench-networks bench-verdicts bench-latent models priors clean
+.PHONY: help demo test test-all lint format docs bench bench-networks bench-verdicts bench-latent bench-experiment models priors clean
 
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
 	@echo "make test   run the tests"
 	@echo "make test-all  run the tests, also on more files and with other versions of Python (2 hours)"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff, mypy and codespell"
 	@echo "make format let ruff format the sources"
 	@echo "make docs   build the documentation in docs/_build/html"
 	@echo "make priors judge priors by known force constants, for the documentation (5 minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-networks  judge networks on known truths (many hours; can be stopped and goes on)"
 	@echo "make bench-verdicts  what the verdict says of good and of spoilt input (2 hours)"
 	@echo "make bench-latent    look at the latent spaces of the models, for the documentation"
+	@echo "make bench-experiment  what orientations, incident energy and counts buy, for the documentation (6 minutes)"
 	@echo "make models          train the models that come with fcinv (hours; can be stopped)"
 
 .venv: $(INSTALLED)
@@ -63,6 +64,7 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/codespell
 
 format: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
@@ -85,6 +87,9 @@ bench-verdicts: $(INSTALLED)
 
 bench-latent: $(INSTALLED)
 	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m benchmarks.latent_space
+
+bench-experiment: $(INSTALLED)
+	@$(BOUNDED) PYTHONPATH=tests $(BIN)/python -m benchmarks.experiment docs/experiment
 
 # The models that come with fcinv: crystal, architecture, options. One thread each, as they were
 # made; each training can be killed and goes on.

@@ -51,6 +51,7 @@ setup(
         "periodictable>=1.7",
         "PyYAML>=6",
         "safetensors>=0.4",
+        "shtab>=1.9",
     ],
     extras_require={
         "forcefields": ["chgnet>=0.4"],
@@ -64,6 +65,7 @@ setup(
             "resins>=0.1,<0.2",
             "ruff",
             "mypy",
+            "codespell>=2.3",
             "types-PyYAML",
         ],
         "docs": ["sphinx>=7", "myst-parser>=3", "furo"],

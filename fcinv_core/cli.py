@@ -13,25 +13,31 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fcinv_core import __version__
 from fcinv_core.commands import inspect, invert, mantid, models, simulate, train
+from fcinv_core.commands.completion import SHELLS, PrintCompletion
 from fcinv_core.commands.terminal import quiet_libraries
-from fcinv_core.errors import NO_MEMORY, FcinvError, is_out_of_memory
+from fcinv_core.errors import NO_MEMORY, FcinvError, did_you_mean, is_out_of_memory
 from fcinv_core.limits import MOST_THREADS
 
 WELCOME = """\
 fcinv: interatomic force constants from single-crystal inelastic neutron scattering.
 
-  fcinv inspect FILE.nxs                              what a file from Mantid's SaveMD holds
-  fcinv invert FILE.nxs --structure CRYSTAL.cif -o DIR     its force constants, with errors
-  fcinv simulate --force-constants phonopy.yaml --like FILE.nxs -o OUT.nxs
-  fcinv models                                        trained networks for invert
-  fcinv train --structure CRYSTAL.cif -o DIR          one more, for another crystal
-  fcinv mantid enable                                 the same as algorithms in Mantid
+Begin with a file that Mantid's SaveMD wrote, and a CIF or POSCAR of the crystal:
 
-Add --help to a command for its options."""
+  1. Is the file what you think it is?
+       fcinv inspect FILE.nxs
+  2. Force constants with errors, and a verdict on whether to believe them:
+       fcinv invert FILE.nxs --structure CRYSTAL.cif -o DIR
+     Open DIR/report.html in a browser.
+  3. No trained network for your crystal ('fcinv models' lists them)? An hour or so makes one:
+       fcinv train --structure CRYSTAL.cif -o DIR
+
+Also: fcinv simulate (spectra of force constants you have), fcinv mantid enable (all of
+this in Mantid Workbench). Add --help to a command for its options.
+Documentation: docs/first-inversion.md in fcinv's sources; 'make docs' there builds all of it."""
 
 BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
@@ -44,6 +50,43 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise FcinvError(f"{message}; see '{self.prog} --help'")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # argparse lists all choices in Python's notation, and knows no near miss.
+        if action.choices is None or value in action.choices:
+            return
+        what = "a command" if action.dest == "command" else _name_of(action)
+        known = ", ".join(map(str, action.choices))
+        self.error(
+            f"{value!r} is not {what}{did_you_mean(str(value), action.choices)}: give {known}"
+        )
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            parser = self._of_command(options.command)
+            word = unknown[0].partition("=")[0]
+            known = [name for action in parser._actions for name in action.option_strings]
+            what = "option" if word.startswith("-") else "further argument"
+            hint = did_you_mean(word, known) if what == "option" else ""
+            parser.error(f"{parser.prog} takes no {what} {word!r}{hint}")
+        return options
+
+    def _of_command(self, name: str | None) -> argparse.ArgumentParser:
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and name in action.choices:
+                parser: argparse.ArgumentParser = action.choices[name]
+                return parser
+        return self
+
+
+def _name_of(action: argparse.Action) -> str:
+    """How a user would call an argument."""
+    return (
+        f"a value of {action.option_strings[0]}"
+        if action.option_strings
+        else f"a value of {action.dest.upper()}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,6 +134,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Interatomic force constants from single-crystal neutron spectra.",
     )
     parser.add_argument("--version", action="version", version=f"fcinv {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        action=PrintCompletion,
+        help="print what makes a shell complete commands, options and files, and end",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in (inspect, simulate, invert, models, train, mantid):
         command.add_to(commands)

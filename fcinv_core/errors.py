@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class FcinvError(Exception):
     """A problem with the input, told in one line: what is wrong, where, what to do.
 
-    The command line prints it after ``Error: `` and ends with exit code 2; the Mantid
+    The command line prints it after ``Error:`` and ends with exit code 2; the Mantid
     algorithms pass it on as their error message.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean NAME?)`` for a misspelt or shortened name, empty if none is near."""
+    asked, by_lower = name.lower(), {other.lower(): other for other in known}
+    near = difflib.get_close_matches(asked, by_lower, n=1)
+    near += [other for other in by_lower if asked and other.startswith(asked)]
+    return f" (did you mean {by_lower[near[0]]}?)" if near else ""
 
 
 NO_MEMORY = "not enough memory; use coarser bins or fewer workspaces"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
+import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,6 @@ from toy_network import register, toy_model
 
 import fcinv_core
 from fcinv_core import cli
-from fcinv_core.commands.terminal import quiet_libraries
 from fcinv_core.crystal import ForceConstants
 from fcinv_core.errors import FcinvError
 from fcinv_core.histogram import SQEHistogram
@@ -86,7 +83,9 @@ def invert(monkeypatch, tmp_path):
 def test_alone_it_says_what_to_do_next(capsys):
     assert cli.main([]) == 0
     captured = capsys.readouterr()
-    assert "fcinv invert" in captured.out and "fcinv inspect" in captured.out
+    for command in ("inspect", "invert", "train", "models", "--help"):
+        assert command in captured.out
+    assert (ROOT / re.search(r"docs/\S+\.md", captured.out)[0]).is_file()
     assert captured.err == ""
 
 
@@ -101,7 +100,18 @@ def test_version(capsys):
     "arguments, told",
     [
         (["invert"], "--structure"),
-        (["frobnicate"], "frobnicate"),
+        (["frobnicate"], "'frobnicate' is not a command: give inspect, "),
+        (["invrt"], "(did you mean invert?)"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--energy_fwhm", "2"],
+         "fcinv invert takes no option '--energy_fwhm' (did you mean --energy-fwhm?)"),
+        (["inspect", "a.nxs", "b.nxs"], "fcinv inspect takes no further argument 'b.nxs'"),
+        (["train", "--structure", "b", "-o", "c", "--device", "gpu"], "give auto, cpu, cuda"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--seed", "-1"], "'-1'"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "si-drect"],
+         "(did you mean Si-direct?)"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--model", "Ge"], "mean Ge-direct?)"),
+        (["invert", "a.nxs", "--structure", "b", "-o", "c", "--energy-fwhm", "2meV"], "a unit"),
+        (["invert", "a.nxs", "--structure", "b", "-o", ""], "argument -o: the path is empty"),
         (["inspect", "nowhere.nxs"], "nowhere.nxs"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--temperature", "warm"], "'warm'"),
         (["invert", "a.nxs", "--structure", "b", "-o", "c", "--temperature", "-4"], "'-4'"),
@@ -113,7 +123,7 @@ def test_version(capsys):
         (["invert", "a.nxs", "--structure", str(DATA / "structures/Si.cif"), "-o", "c"], "a.nxs"),
         (["simulate", "--force-constants", "f", "--like", "a.nxs", "-o", "/no/x.nxs"], "/no"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path, arguments, told):
     monkeypatch.chdir(tmp_path)
     assert told in one_error(capsys, arguments)
@@ -145,6 +155,27 @@ def test_invert_passes_everything_on_and_writes(capsys, invert, measured, struct
         "progress": None,
     }  # fmt: skip
     assert json.loads((tmp_path / "out" / "result.json").read_text())["verdict"]["trust"] == "yes"
+
+
+@pytest.mark.parametrize("trust, code", [("yes", 0), ("no", 3)])
+def test_invert_tells_a_program(capsys, invert, measured, structure, tmp_path, trust, code):
+    invert.trust = trust
+    arguments = ["invert", measured, "--structure", structure, "--json", "-o", tmp_path / "out"]
+    assert cli.main([str(a) for a in arguments]) == code
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert captured.err == "" and captured.out.count("\n") == 1
+    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert told["verdict"] == stored["verdict"]
+    assert told["deviance_per_dof"] == stored["deviance_per_dof"]
+    assert {Path(file).parent for file in told["written"]} == {tmp_path / "out"}
+    assert all(Path(file).is_file() for file in told["written"])
+    assert "fcinv train" in told["remarks"][0]
+
+
+def test_words_and_json_exclude_each_other(capsys, measured, structure):
+    arguments = ["invert", measured, "--structure", structure, "--json", "--verbose", "-o", "out"]
+    assert "--verbose" in one_error(capsys, arguments)
 
 
 @pytest.fixture
@@ -275,6 +306,23 @@ def test_inspect_describes_and_draws(measured, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_pictures_are_png(capsys, measured, tmp_path):
+    assert "NAME.png" in one_error(capsys, ["inspect", measured, "-o", tmp_path / "picture.pdf"])
+    assert not (tmp_path / "picture.pdf").exists()
+
+
+def test_inspect_tells_a_program(measured, tmp_path):
+    done = run(["inspect", measured, "--json"], PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert [axis["bins"] for axis in told["axes"]] == [12, 1, 1, 15]
+    assert told["axes"][-1]["unit"] == "meV" and told["axes"][-1]["last_edge"] == 70
+    assert told["bins"]["total"] == told["bins"]["measured"] == 12 * 15
+    assert told["lattice"] is None and "UB" in " ".join(told["warnings"])
+    counts = SQEHistogram.load(measured).effective_counts()
+    assert told["estimated_counts"] == pytest.approx(np.nansum(counts))
+
+
 def test_simulate_agrees_with_a_measurement_up_to_scale_and_background(mantid_file, tmp_path):
     """Counts of a virtual experiment, drawn from Euphonic's S(Q, E) and reduced by Mantid."""
     like, simulated = mantid_file("si_300K_HHL0_slice_clean.nxs"), tmp_path / "simulated.nxs"
@@ -334,27 +382,3 @@ def test_closed_pipe_is_no_error(measured):
         cwd=ROOT,
     )  # fmt: skip
     assert done.stderr == ""
-
-
-def test_libraries_are_kept_off_standard_error(capfd):
-    with quiet_libraries() as terminal:
-        warnings.warn("python warning", stacklevel=1)
-        logging.getLogger("library").warning("log record")
-        print("python", file=sys.stderr)
-        os.write(2, b"from C\n")
-        print("progress", file=terminal)
-    print("afterwards", file=sys.stderr)
-    assert capfd.readouterr().err == "progress\nafterwards\n"
-
-
-@pytest.mark.parametrize("given", [None, "3"])
-def test_threads_are_bounded_unless_told(monkeypatch, given):
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-        if given is not None:
-            monkeypatch.setenv(name, given)
-    cli.main([])
-    expected = [given, given] if given else [str(cli.MOST_THREADS), "1"]
-    assert [os.environ[name] for name in names] == expected

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from fcinv_core.commands import findings
 from fcinv_core.commands.options import (
     add_force_constant_options,
+    add_json_option,
     add_measurement_options,
+    not_negative_count,
+    path_given,
 )
-from fcinv_core.commands.terminal import progress_bar
+from fcinv_core.commands.terminal import print_json, progress_bar
 from fcinv_core.errors import FcinvError
 from fcinv_core.report.wording import HEADLINES, rounded, sentence, with_sigma
 
@@ -26,7 +29,7 @@ def add_to(commands: Any) -> None:
     """Add this command to the parser."""
     parser = commands.add_parser("invert", help="force constants of a measurement")
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="files from Mantid's SaveMD"
+        "files", nargs="+", type=path_given, metavar="FILE", help="files from Mantid's SaveMD"
     )
     parser.add_argument(
         "--structure", required=True, metavar="FILE", help="POSCAR, CIF or phonopy.yaml"
@@ -52,10 +55,20 @@ def add_to(commands: Any) -> None:
         action="store_true",
         help="force constants for each temperature of the files' logs, and how they change",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random numbers")
     parser.add_argument(
-        "-o", dest="output", required=True, type=Path, metavar="DIR", help="folder for the result"
+        "--seed", type=not_negative_count, default=0, metavar="N", help="of random numbers"
     )
+    parser.add_argument(
+        "-o",
+        dest="output",
+        required=True,
+        type=path_given,
+        metavar="DIR",
+        help="folder for the result",
+    )
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument("--verbose", action="store_true", help="tell what each step found")
+    add_json_option(words)
     parser.set_defaults(run=run)
 
 
@@ -96,6 +109,7 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
             series = invert_series(histograms, inputs.crystal, **settings, progress=progress)
             results, text = series.results, series_summary(series)
             written = write_series(series, options.output)
+            outcome = findings.series_outcome(series, inputs.remarks, written)
         else:
             temperature = options.temperature
             result = invert(
@@ -105,9 +119,15 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
                 progress("Writing", 1.0)
             results, text = (result,), summary(result)
             written = write_result(result, options.output)
-    print(text)
-    print("".join(f"{sentence(remark)}\n" for remark in inputs.remarks), end="")
-    print("\nWritten:", *(f"  {path}" for path in written), sep="\n")
+            outcome = findings.result_outcome(result, inputs.remarks, written)
+    if options.json:
+        print_json(outcome)
+    else:
+        print(text)
+        print("".join(f"{sentence(remark)}\n" for remark in inputs.remarks), end="")
+        if options.verbose:
+            print(*(f"\n{findings.findings(result)}" for result in results), sep="\n")
+        print("\nWritten:", *(f"  {path}" for path in written), sep="\n")
     return NOT_TO_BE_TRUSTED if any(r.verdict.trust == "no" for r in results) else 0
 
 

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from fcinv_core.commands.options import add_json_option
+from fcinv_core.commands.terminal import print_json
 from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
@@ -16,20 +18,32 @@ def add_to(commands: Any) -> None:
     """Add this command to the parser."""
     parser = commands.add_parser("models", help="trained models: what there is")
     parser.add_argument(
-        "name", nargs="?", metavar="NAME|PATH", help="show all that is known about this model"
+        "name",
+        nargs="?",
+        metavar="NAME|PATH",
+        help="check this model, and show all that is known about it",
     )
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, terminal: TextIO) -> int:
-    """List all models, or print the card of one."""
+    """List all models, or check one and print its card."""
     from fcinv_core.networks import library
 
     if options.name is not None:
-        print(_card(library.model_file(options.name)))
+        file = library.model_file(options.name)
+        _check(file)
+        if options.json:
+            print_json(_document(file))
+        else:
+            print(_card(file))
         return 0
     files = library.model_files()
     folder = library.own_folder()
+    if options.json:
+        print_json({"models": [_document(file) for file in files], "folder": folder})
+        return 0
     if files:
         print(_table(files))
         for file in files:
@@ -42,14 +56,31 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     return 0
 
 
-def _card(file: ModelFile) -> str:
-    from fcinv_core.networks.model import check
+def _check(file: ModelFile) -> None:
+    """Refuse a model that ``fcinv invert`` could not use."""
+    from fcinv_core.networks.model import Model
 
-    if file.card is not None:
-        check(file.path)
-    if file.problem is not None or file.card is None:
+    if file.card is None:
         raise FcinvError(str(file.problem))
-    return f"{file.name} ({_size(file)})\n{file.path}\n\n{file.card.to_text()}"
+    Model.load(file.path)
+
+
+def _card(file: ModelFile) -> str:
+    assert file.card is not None
+    return (
+        f"{file.name} ({_size(file)})\n{file.path}\n"
+        f"The file is whole, and this version of fcinv can use it.\n\n{file.card.to_text()}"
+    )
+
+
+def _document(file: ModelFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "path": file.path,
+        "comes_with_fcinv": file.is_shipped,
+        "problem": file.problem,
+        "card": None if file.card is None else file.card.to_dict(),
+    }
 
 
 def _table(files: Sequence[ModelFile]) -> str:

@@ -16,13 +16,22 @@ def positive(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a positive number (digits alone, without a unit)"
+        )
     return value
 
 
 def not_negative(text: str) -> float:
     """A finite number, zero or above."""
     return 0.0 if text.strip() in ("0", "0.0") else positive(text)
+
+
+def path_given(text: str) -> Path:
+    """Of a file or folder; an empty one comes from a variable of the shell that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def count(text: str) -> int:
@@ -76,6 +85,13 @@ def add_force_constant_options(parser: argparse.ArgumentParser, start: str | Non
         "--born",
         metavar="FILE",
         help=f"phonopy's BORN file of a polar crystal; default: what {held_by}",
+    )
+
+
+def add_json_option(parser: argparse._ActionsContainer) -> None:
+    """Declare ``--json``: a parser, or a group of options that exclude each other."""
+    parser.add_argument(
+        "--json", action="store_true", help="tell it as one JSON document, for a program"
     )
 
 

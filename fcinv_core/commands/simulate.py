@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any, TextIO
 
-from fcinv_core.commands.options import add_measurement_options, check_output_file
+from fcinv_core.commands.options import add_measurement_options, check_output_file, path_given
 
 
 def add_to(commands: Any) -> None:
@@ -23,7 +22,7 @@ def add_to(commands: Any) -> None:
         "-o",
         dest="output",
         required=True,
-        type=Path,
+        type=path_given,
         metavar="FILE",
         help="file for Mantid's LoadMD",
     )

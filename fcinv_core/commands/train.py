@@ -9,7 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fcinv_core.commands.options import add_force_constant_options, count, not_negative_count
+from fcinv_core.commands.options import (
+    add_force_constant_options,
+    count,
+    not_negative_count,
+    path_given,
+)
 from fcinv_core.commands.terminal import Progress, progress_bar
 from fcinv_core.errors import FcinvError
 
@@ -64,7 +69,12 @@ def add_to(commands: Any) -> None:
         help="simulated measurements to train with; with --resume more than before are possible",
     )
     parser.add_argument(
-        "-o", dest="output", required=True, type=Path, metavar="DIR", help="folder for the model"
+        "-o",
+        dest="output",
+        required=True,
+        type=path_given,
+        metavar="DIR",
+        help="folder for the model",
     )
     parser.set_defaults(run=run)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ import numpy as np
 from fcinv_core.errors import FcinvError
 from fcinv_core.files import write_whole
 from fcinv_core.inversion.result import FORCE_CONSTANT_UNIT, SCHEMA, Estimate
+from fcinv_core.plain_json import plain_values, to_json
 from fcinv_core.versions import software_versions
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def result_document(result: InversionResult) -> dict[str, Any]:
     Energies are in meV, force constants in eV/Å², lengths in Å, times in s. ``nuisance``
     holds the first workspace's values, and under ``workspaces`` those of every one.
     """
-    return _plain(
+    return plain_values(
         {
             "schema": SCHEMA,
             "verdict": {"trust": result.verdict.trust, "reasons": result.verdict.reasons},
@@ -153,7 +153,7 @@ def write_files(
 
         write_whole(report, render_report(result).encode())
     if document:
-        write_whole(document, _json(result_document(result), indent=1))
+        write_whole(document, to_json(result_document(result), indent=1).encode())
 
 
 def write_series(
@@ -176,7 +176,7 @@ def write_series(
 
         write_whole(target / "series.html", render_series(series, folders).encode())
         written.insert(0, target / "series.html")
-    write_whole(target / "series.json", _json(series_document(series, folders)))
+    write_whole(target / "series.json", to_json(series_document(series, folders)).encode())
     return [*written, target / "series.json"]
 
 
@@ -196,7 +196,7 @@ def series_document(series: TemperatureSeries, folders: Sequence[str]) -> dict[s
                 "slope_sigma_per_k": slope_sigma,
             }
         )
-    return _plain(
+    return plain_values(
         {
             "schema": SCHEMA,
             "temperatures_k": series.temperatures,
@@ -232,7 +232,7 @@ def _write_files(result: InversionResult, staging: Path, report: bool) -> list[s
         names.append(REPORT)
     result.force_constants.save(staging / "force_constants.yaml")
     names.append("force_constants.yaml")
-    (staging / "result.json").write_bytes(_json(result_document(result), indent=1))
+    (staging / "result.json").write_bytes(to_json(result_document(result), indent=1).encode())
     names.append("result.json")
     for number, histogram in enumerate(result.simulated, 1):
         name = "simulated.nxs" if number == 1 else f"simulated_{number}.nxs"
@@ -241,11 +241,6 @@ def _write_files(result: InversionResult, staging: Path, report: bool) -> list[s
     for name in names:
         _flush(staging / name)
     return names
-
-
-def _json(document: dict[str, Any], indent: int | None = None) -> bytes:
-    text = json.dumps(document, allow_nan=False, ensure_ascii=False, indent=indent)
-    return f"{text}\n".encode()
 
 
 def _flush(path: Path) -> None:
@@ -330,20 +325,3 @@ def _elastic(elastic: ElasticConstants) -> dict[str, Any]:
         "sound_velocities": sounds,
         "density_g_per_cm3": elastic.density,
     }
-
-
-def _plain(value: Any) -> Any:
-    """Plain JSON values: numpy's types unwrapped, ``None`` for NaN and infinity."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value

@@ -80,7 +80,8 @@ class _Clock:
         """One iteration: creep towards the end of the step."""
         self._fraction += 0.08 * (self._ceiling - self._fraction)
         if self.progress is not None:
-            self.progress(what, self._fraction)
+            text = what if what == self._step else f"{self._step}: {what}"
+            self.progress(text, self._fraction)
 
 
 def invert(

@@ -117,8 +117,9 @@ def invert_series(
     groups = _groups(measured)
     if len(groups) < 2:
         raise FcinvError(
-            f"a temperature series of {len(histograms)} measurements at one temperature: give "
-            "measurements at several, or invert them together"
+            "a temperature series needs measurements at several temperatures, and all of these "
+            f"({len(histograms)}) are at one temperature: add others, or invert them together, "
+            "without --each-temperature"
         )
     results = []
     for number, group in enumerate(groups):

@@ -15,7 +15,7 @@ import numpy as np
 from fcinv_core.crystal import Crystal
 from fcinv_core.crystal.matching import difference_between
 from fcinv_core.crystal.transfer import correspondence
-from fcinv_core.errors import FcinvError
+from fcinv_core.errors import FcinvError, did_you_mean
 from fcinv_core.networks.model import Model, read_document
 from fcinv_core.networks.model_card import ModelCard
 
@@ -23,6 +23,9 @@ SHIPPED = Path(__file__).parents[1] / "data/models"
 """Models that come with fcinv."""
 
 ENDING = ".safetensors"
+
+MODEL_FILE = f"model{ENDING}"
+"""What a training calls its model."""
 
 FOLDER = "FCINV_MODELS"
 """Environment variable: the folder of the user's models."""
@@ -156,15 +159,20 @@ def model_file(name: str) -> ModelFile:
     FcinvError
         When there is none; the message names those that there are.
     """
-    if name.endswith(ENDING) or os.sep in name:
+    inside = Path(name) / MODEL_FILE
+    hint = f" (did you mean {inside}?)" if inside.is_file() else ""
+    if name.endswith(ENDING) or os.sep in name or Path(name).is_file():
+        if hint:
+            raise FcinvError(f"{name} is a folder: give the file in it{hint}")
         return ModelFile.at(Path(name))
     files = model_files()
     for file in files:
         if file.name == name:
             return file
-    known = ", ".join(dict.fromkeys(file.name for file in files))
-    there = f"there are {known}" if known else f"there are none yet: {HOW_TO_TRAIN}"
-    raise FcinvError(f"there is no model {name!r}; {there}")
+    known = list(dict.fromkeys(file.name for file in files))
+    there = f"there are {', '.join(known)}" if known else f"there are none yet: {HOW_TO_TRAIN}"
+    hint = hint or did_you_mean(name, known)
+    raise FcinvError(f"there is no model {name!r}{hint}; {there}")
 
 
 def find_model(crystal: Crystal, *, polar: bool = False) -> Choice:

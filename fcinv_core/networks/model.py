@@ -181,17 +181,6 @@ def read_document(path: Path) -> dict[str, Any]:
     return _read(path, with_tensors=False)[0]
 
 
-def check(path: Path) -> None:
-    """Read all of a model file and test its checksum, whatever its architecture.
-
-    Raises
-    ------
-    FcinvError
-        As for `read_document`, and when the checksum is wrong.
-    """
-    _read_all(path)
-
-
 def _read_all(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     document, tensors = _read(path, with_tensors=True)
     if document.get("sha256") != _digest(document, tensors):

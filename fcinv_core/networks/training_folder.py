@@ -13,6 +13,7 @@ from fcinv_core.ensemble import prior_file
 from fcinv_core.ensemble.measurement_pool import load_pool, save_pool
 from fcinv_core.errors import FcinvError
 from fcinv_core.files import write_whole
+from fcinv_core.networks.library import MODEL_FILE
 
 if TYPE_CHECKING:
     from fcinv_core.ensemble.measured_rows import MeasuredRows
@@ -64,7 +65,7 @@ class TrainingFolder:
     @property
     def model(self) -> Path:
         """For `Model.load`."""
-        return self.path / "model.safetensors"
+        return self.path / MODEL_FILE
 
     @property
     def is_used(self) -> bool:

@@ -81,7 +81,10 @@ def bins_in_crystal(
             f"no lattice (UB matrix) in {histogram.source}; run SetUB on the data before the "
             "reduction, or copy the sample with CopySample"
         )
-    to_primitive = match_lattice(histogram.lattice, crystal).to_primitive
+    try:
+        to_primitive = match_lattice(histogram.lattice, crystal).to_primitive
+    except FcinvError as error:  # of several files the user has to know which
+        raise FcinvError(f"{histogram.source}: {error}") from error
     return (
         histogram.q_bin_centres() @ to_primitive.T,
         to_primitive @ histogram.q_bin_edges_matrix(),

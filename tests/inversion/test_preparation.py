@@ -85,3 +85,9 @@ def test_what_cannot_be_inverted_is_refused(silicon):
     magnesia = Crystal.from_file(DATA / "force_constants" / "MgO_dft.yaml")
     with pytest.raises(FcinvError, match="lattice"):
         PreparedHistogram.from_histogram(good, magnesia)
+
+
+def test_of_several_files_the_one_of_another_crystal_is_named(silicon):
+    other = slice_of([1.0, 1.1], [10.0, 11.0], ub=np.eye(3) / 4.05, source="Al.nxs")
+    with pytest.raises(FcinvError, match=r"^Al\.nxs: .* no cell of Si"):
+        PreparedHistogram.from_histogram(other, silicon)

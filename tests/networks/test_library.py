@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from toy_network import SCORES, register, toy_model
 from fcinv_core import Crystal, cli
 from fcinv_core.errors import FcinvError
 from fcinv_core.networks import library
+from fcinv_core.networks.architectures import NETWORKS
 from fcinv_core.networks.model_card import HeldOutScore
 
 STRUCTURES = Path(__file__).parents[1] / "data/structures"
@@ -173,8 +175,46 @@ def test_command_lists_and_shows(folders, germanium_prior, capsys):
     for fact in ("Fd-3m", f"{n} independent, no Born charges", f"{n} weights", "none, relaxed cell",
                  "0.7 meV", "1.4 %", "fcinv train", "GPL-3.0-or-later", "10.1039"):  # fmt: skip
         assert fact in card
+    assert "this version of fcinv can use it" in card
     error = one_error(capsys, ["models", "Si"])
     assert "'Si'" in error and "Ge-toy" in error
+
+
+def test_command_tells_a_program(folders, germanium_prior, capsys):
+    shipped, own = folders
+    toy_model(germanium_prior).save(shipped / "Ge-toy.safetensors")
+    (own / "cut.safetensors").write_bytes(b"cut")
+    assert cli.main(["models", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["folder"] == str(own)
+    cut, toy = told["models"]
+    assert cut["card"] is None and "cut.safetensors" in cut["problem"]
+    assert toy["comes_with_fcinv"] and toy["problem"] is None and toy["card"]["formula"] == "Ge"
+    assert cli.main(["models", "Ge-toy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == toy
+
+
+def test_the_folder_of_a_training_is_no_model_but_holds_one(
+    folders, germanium_prior, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "mine").mkdir()
+    toy_model(germanium_prior).save(tmp_path / "mine/model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "mine/"):
+        assert "(did you mean mine/model.safetensors?)" in one_error(capsys, ["models", name])
+    assert cli.main(["models", "mine/model.safetensors"]) == 0
+
+
+def test_a_file_that_is_no_model_is_called_that(folders, capsys, monkeypatch, tmp_path):
+    (tmp_path / "Si.cif").write_text("data_Si")
+    monkeypatch.chdir(tmp_path)
+    assert "no model 'Si.cif'" not in one_error(capsys, ["models", "Si.cif"])
+
+
+def test_command_refuses_what_cannot_be_used(folders, germanium_prior, capsys, monkeypatch):
+    toy_model(germanium_prior).save(folders[1] / "Ge-toy.safetensors")
+    monkeypatch.delitem(NETWORKS, "toy")
+    assert "architecture 'toy'" in one_error(capsys, ["models", "Ge-toy"])
 
 
 def test_unknown_name_without_any_models(folders, capsys):
