@@ -53,7 +53,7 @@ def _svg(figure: Figure) -> Markup:
     text = re.sub(r'(url\(|href=")#', rf"\1#{salt}", text)
     text = text.replace("xlink:href", "href")
     text = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", text)
-    text = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*|<style.*?</style>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", _rounded, tag[0]), text)
     text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 sans-serif", text)
     for colour, variable in PAGE_COLOURS.items():

@@ -24,6 +24,9 @@ RESIDUAL_STEP = 0.1
 
 _LARGEST_RESIDUAL_CODE = 127
 
+_FEWEST_CHARACTERS = 1.0
+"""Of a measured bin, once deflated: below that there is no need to try."""
+
 
 @dataclass(frozen=True)
 class Volume(Averages):
@@ -63,13 +66,17 @@ class Volume(Averages):
 
         Bins are merged in pairs, where there are most of them along an axis.
         """
-        merged = [1] * len(fit.measured.axes)
+        sizes = np.array(fit.measured.shape)
+        merged = np.ones_like(sizes)
+        measured = np.count_nonzero(fit.measured.covered)
         while True:
-            volume = cls.of(fit, tuple(merged))
-            packed = volume.packed()
-            widest = max(range(len(merged)), key=lambda i: volume.axes[i].n_bins)
-            if len(packed) <= largest or volume.axes[widest].n_bins == 1:
-                return volume, packed
+            bins = -(-sizes // merged)
+            widest = int(np.argmax(bins))
+            if measured / merged.prod() * _FEWEST_CHARACTERS <= largest or bins[widest] == 1:
+                volume = cls.of(fit, tuple(merged.tolist()))
+                packed = volume.packed()
+                if len(packed) <= largest or bins[widest] == 1:
+                    return volume, packed
             merged[widest] *= 2
 
     def packed(self) -> str:
@@ -100,7 +107,7 @@ class Volume(Averages):
         )
         judged = np.isfinite(self.residual[covered])
         parts.append(np.where(judged, 128 + pulls, 0).astype(np.uint8))
-        return base64.b64encode(zlib.compress(np.concatenate(parts).tobytes(), 9)).decode()
+        return base64.b64encode(zlib.compress(np.concatenate(parts).tobytes())).decode()
 
     @property
     def roots(self) -> tuple[float, float]:

@@ -6,7 +6,8 @@ const Chart = (() => {
   const DARK = { ink: "#e6e9ed", faint: "#a3adb8", blank: "#3a434d", page: "#14181d",
     blue: "#56b4e9", vermilion: "#ff8a4c" };
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const PRINTED_PIXELS = 3;
+  // Pages are narrower than screens, and text must not shrink with the picture.
+  const PRINTED_PIXELS = 4, PRINTED_WIDTH = 0.6;
   let printing = false;
 
   const colours = () => (dark.matches && !printing ? DARK : LIGHT);
@@ -23,9 +24,11 @@ const Chart = (() => {
     return found;
   }
 
+  const widthOf = (canvas) => canvas.clientWidth * (printing ? PRINTED_WIDTH : 1) || 300;
+
   /** A context scaled to CSS pixels, with the canvas cleared. */
   function begin(canvas, height) {
-    const width = canvas.clientWidth || canvas.parentElement.clientWidth || 300;
+    const width = widthOf(canvas);
     const ratio = printing ? PRINTED_PIXELS : window.devicePixelRatio || 1;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -87,7 +90,7 @@ const Chart = (() => {
    * band (a zoom rectangle in data units, or null).
    */
   function drawMap(canvas, map) {
-    const height = Math.min(420, Math.max(300, canvas.clientWidth * 0.95));
+    const height = Math.min(420, Math.max(300, widthOf(canvas) * 0.95));
     canvas.style.height = `${height}px`;
     const { context, width, ratio } = begin(canvas, height);
     const box = mapBox(width, height);

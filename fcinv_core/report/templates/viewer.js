@@ -195,7 +195,7 @@
       this.edges = this.shown.map((i) => this.data.axes[i].edges);
       if (!keepView) {
         this.whole();
-        this.cross = this.strongest();
+        this.cross = this.surest();
       }
       this.draw();
     }
@@ -204,17 +204,27 @@
       this.view = this.edges.flatMap((edges) => [edges[0], edges[edges.length - 1]]);
     }
 
-    /** Centre of the bin where the model is strongest among those that were fitted. */
-    strongest() {
-      let best = -1;
-      this.plane.simulated.forEach((value, i) => {
-        if (!Number.isNaN(this.plane.residual[i]) && !(value <= this.plane.simulated[best])) {
-          best = i;
-        }
-      });
+    /** Centre of the bin in view of the surest signal among those that were fitted. */
+    surest() {
+      const { measured, sigma, residual } = this.plane;
       const up = this.edges[1].length - 1;
-      return [Math.floor(Math.max(best, 0) / up), Math.max(best, 0) % up].map((bin, axis) =>
-        (this.edges[axis][bin] + this.edges[axis][bin + 1]) / 2);
+      const [x0, x1, y0, y1] = this.view;
+      let best = [(x0 + x1) / 2, (y0 + y1) / 2], most = -Infinity;
+      measured.forEach((value, i) => {
+        const least = value - 3 * (sigma[i] || 0);
+        if (Number.isNaN(residual[i]) || sigma[i] === 0 || !(least > most)) return;
+        const [x, y] = [Math.floor(i / up), i % up].map((bin, axis) =>
+          (this.edges[axis][bin] + this.edges[axis][bin + 1]) / 2);
+        if (x < x0 || x > x1 || y < y0 || y > y1) return;
+        [best, most] = [[x, y], least];
+      });
+      return best;
+    }
+
+    /** Cuts run through what is seen. */
+    keepCrossInView() {
+      const [x0, x1, y0, y1] = this.view, [x, y] = this.cross;
+      if (x < x0 || x > x1 || y < y0 || y > y1) this.cross = this.surest();
     }
 
     /** The view `factor` times as large around a point, within the data. */
@@ -227,6 +237,7 @@
         const to = Math.min(ends[1], centre + (high - centre) * factor);
         return to - from < (ends[1] - ends[0]) / 1000 ? [low, high] : [from, to];
       });
+      this.keepCrossInView();
       this.draw();
     }
 
@@ -347,6 +358,7 @@
           this.band = null;
           if (a !== b && c !== d) {
             this.view = [Math.min(a, b), Math.max(a, b), Math.min(c, d), Math.max(c, d)];
+            this.keepCrossInView();
           }
         } else {
           this.cross = at(event);
