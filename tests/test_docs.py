@@ -38,7 +38,15 @@ def test_every_page_is_in_the_table_of_contents():
 
 @pytest.mark.parametrize(
     "page",
-    ["forward-model", "force-fields", "theory", "coverage", "simulated-measurements", "models"],
+    [
+        "first-inversion",
+        "forward-model",
+        "force-fields",
+        "theory",
+        "coverage",
+        "simulated-measurements",
+        "models",
+    ],
 )
 def test_examples_run(page, tmp_path, monkeypatch, capsys):
     """All Python on a page, from top to bottom, where the demo's files are."""

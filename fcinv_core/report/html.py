@@ -23,7 +23,7 @@ from fcinv_core.report.figures import (
 )
 from fcinv_core.report.pictures import drawings, pictures
 from fcinv_core.report.planes import PlaneView, extent
-from fcinv_core.report.volume import MISSING, RESIDUAL_STEP, Volume
+from fcinv_core.report.volume import LARGEST_RESIDUAL, MISSING, RESIDUAL_STEP, Volume
 from fcinv_core.report.wording import (
     HEADLINES,
     rounded,
@@ -35,6 +35,8 @@ from fcinv_core.report.wording import (
 from fcinv_core.versions import software_versions
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from fcinv_core.inversion.elasticity import ElasticConstants
     from fcinv_core.inversion.result import HistogramFit, InversionResult
 
@@ -77,16 +79,19 @@ def render_report(result: InversionResult) -> str:
         ),
         "shells": drawings(shells_figure, result.shells, result.start_shells),
     }
+    workspaces = [_workspace(fit, number) for number, fit in enumerate(result.fits, 1)]
     views = [PlaneView.of(fit) for fit in result.fits]
-    workspaces = [
-        _workspace(fit, view, number)
-        for number, (fit, view) in enumerate(zip(result.fits, views, strict=True), 1)
-    ]
-    drawn = [*parts.values(), *(workspace["picture"] for workspace in workspaces)]
-    room = LARGEST_PAGE - sum(len(image) for images in drawn for image in images.values())
+    filled = sum(map(_size, parts.values()))
+    for workspace, view in zip(workspaces, views, strict=True):
+        if len(view.plane.axes) == 1:
+            workspace["drawing"] = drawings(histogram_figure, view)
+            filled += _size(workspace["drawing"])
+        elif filled < LARGEST_PAGE / 2:
+            workspace["picture"] = pictures(histogram_figure, view)
+            filled += _size(workspace["picture"])
     for workspace, fit, view in zip(workspaces, result.fits, views, strict=True):
         if len(view.plane.axes) == 2:
-            workspace |= _viewer(fit, view, room // len(views))
+            workspace |= _viewer(fit, view, (LARGEST_PAGE - filled) // len(views))
     return (
         environment()
         .get_template("report.html.jinja")
@@ -157,15 +162,19 @@ def _start(result: InversionResult) -> str:
     )
 
 
-def _workspace(fit: HistogramFit, view: PlaneView, number: int) -> dict[str, Any]:
+def _size(images: dict[str, Markup]) -> int:
+    return sum(map(len, images.values()))
+
+
+def _workspace(fit: HistogramFit, number: int) -> dict[str, Any]:
     return {
         "fit": fit,
         "name": Path(fit.source).name if fit.source else f"Workspace {number}",
         "shape": " × ".join(f"{axis.name} {axis.n_bins}" for axis in fit.measured.axes),
-        "place": view.plane.description,
         "fixed": _fixed(fit),
-        "picture": (pictures if len(view.plane.axes) == 2 else drawings)(histogram_figure, view),
         "bins_used": int(np.count_nonzero(fit.used)),
+        "drawing": None,
+        "picture": None,
         "viewer": None,
     }
 
@@ -195,6 +204,7 @@ def _viewer(fit: HistogramFit, view: PlaneView, largest: int) -> dict[str, Any]:
             "missing": MISSING,
             "exposure_scale": volume.exposure_scale,
             "residual_step": RESIDUAL_STEP,
+            "largest_residual": LARGEST_RESIDUAL,
             "residual_limit": RESIDUAL_LIMIT,
             "limits": intensity_limits(view),
             "has_counts": bool((fit.measured.variance[fit.used] > 0).any()),

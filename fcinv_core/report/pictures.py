@@ -26,8 +26,6 @@ PAGE_COLOURS = {
 """Colours of figures and the variables of the page's style that stand for them, as a dark page
 needs lighter ones."""
 
-_COLOURS_OF_PICTURES = 128
-
 
 def drawings(draw: Callable[..., Figure], *of: object) -> dict[str, Markup]:
     """What ``draw`` makes of its arguments as inline SVG, for a wide and a narrow page."""
@@ -66,11 +64,6 @@ def _rounded(number: re.Match[str]) -> str:
 
 
 def _png(figure: Figure) -> Markup:
-    from PIL import Image
-
-    drawn, buffer = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=110)
-    with Image.open(drawn) as picture:
-        few = picture.convert("RGB").quantize(_COLOURS_OF_PICTURES)
-    few.save(buffer, format="png", optimize=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
     return Markup("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 MISSING = 65535
 """Code of an intensity that is not known; others are 0 to 65534."""
 
-RESIDUAL_STEP = 0.1
-"""Residuals are kept in steps of this many standard deviations, up to 12.7 of them."""
-
-_LARGEST_RESIDUAL_CODE = 127
+RESIDUAL_STEP, LARGEST_RESIDUAL = 0.1, 12.7
+"""Standard deviations: steps in which residuals are kept, and what stands for larger ones."""
 
 _FEWEST_CHARACTERS = 1.0
 """Of a measured bin, once deflated: below that there is no need to try."""
@@ -100,13 +98,9 @@ class Volume(Averages):
         smallest, ratio = self.exposure_scale
         steps = np.log(np.where(exposure > 0, exposure, smallest) / smallest) / ratio
         parts.append(np.where(exposure > 0, 1 + np.rint(steps), 0).astype(np.uint8))
-        pulls = np.clip(
-            np.rint(np.nan_to_num(self.residual[covered]) / RESIDUAL_STEP),
-            -_LARGEST_RESIDUAL_CODE,
-            _LARGEST_RESIDUAL_CODE,
-        )
+        pulls = np.clip(np.nan_to_num(self.residual[covered]), -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
         judged = np.isfinite(self.residual[covered])
-        parts.append(np.where(judged, 128 + pulls, 0).astype(np.uint8))
+        parts.append(np.where(judged, 128 + np.rint(pulls / RESIDUAL_STEP), 0).astype(np.uint8))
         return base64.b64encode(zlib.compress(np.concatenate(parts).tobytes())).decode()
 
     @property

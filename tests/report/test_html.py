@@ -152,7 +152,18 @@ def test_page_of_large_volumes_is_as_small_as_any(monkeypatch):
     ]  # fmt: skip
     page = render_report(fake_result(fits=(fit(axes), fit(axes, seed=1))))
     assert len(page) < 400_000 + 50_000  # text, styles and scripts
-    assert Page(page).text.count("bins are merged here: 2 along [H,0,0]") == 2
+    text = Page(page).text
+    assert text.count("bins are merged here: 2 along [H,0,0]") == 2
+    # Pictures take half of the room at most, so the second has none.
+    assert text.count("Open this page in a browser") == 1
+
+
+def test_data_along_one_axis_are_drawn_as_curves():
+    line = fit([axis("DeltaE", -5, 70, 20), axis("[H,0,0]", -0.1, 0.1, 1)])
+    page = Page(render_report(fake_result(fits=(line,))))
+    assert "Measured" in page.text and "Residual (σ)" in page.text
+    assert "Integrated over [H,0,0] from -0.1 to 0.1 r.l.u." in page.text
+    assert not any(attributes.get("class") == "viewer" for _, attributes in page.tags)
 
 
 def test_workspace_without_anything_used_is_still_shown():

@@ -309,9 +309,13 @@
         return `${name} ${short((edges[bins[axis]] + edges[bins[axis] + 1]) / 2)} ${unit}`;
       });
       const { measured, simulated, sigma, residual } = this.plane;
+      const pull = Number.isNaN(residual[at]) ? "not used in the fit"
+        : Math.abs(residual[at]) < this.data.largest_residual - 0.01
+          ? `residual ${short(residual[at])} σ`
+          : `residual beyond ${short(residual[at])} σ`;
       const found = Number.isNaN(measured[at]) ? "not measured"
         : `measured ${withSigma(measured[at], sigma[at])}, simulated ${short(simulated[at])}, ${
-          Number.isNaN(residual[at]) ? "not used in the fit" : `residual ${short(residual[at])} σ`}`;
+          pull}`;
       this.readout.textContent = `${place.join(", ")}: ${found}`;
     }
 
