@@ -53,7 +53,7 @@ def histogram_figure(view: PlaneView, *, narrow: bool = False) -> Figure:
         return _curves(view, narrow)
     figure = Figure(figsize=(4.8, 11.4) if narrow else (13.2, 4.4), layout="constrained")
     grid = figure.subplots(3, 1, sharex=True) if narrow else figure.subplots(1, 3, sharey=True)
-    norm = PowerNorm(0.5, *intensity_limits(view))
+    norm = PowerNorm(0.5, *_intensity_limits(view))
     signal_panels = list(grid[:2])
     for panel, title, values in zip(
         signal_panels, ("Measured", "Simulated"), (view.measured, view.simulated), strict=True
@@ -208,7 +208,7 @@ def _density(panel: Axes, density: DensityOfStates, upwards: bool = False) -> No
         panel.set_ylabel("States (1/meV)")
 
 
-def intensity_limits(view: PlaneView) -> tuple[float, float]:
+def _intensity_limits(view: PlaneView) -> tuple[float, float]:
     """Ends of the colour scale of the bins that were fitted, so that the elastic line does not
     set it."""
     shown = np.concatenate([view.measured[view.used], view.simulated[view.used]])

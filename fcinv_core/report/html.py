@@ -18,7 +18,6 @@ from fcinv_core.report.figures import (
     RESIDUAL_LIMIT,
     dispersion_figure,
     histogram_figure,
-    intensity_limits,
     shells_figure,
 )
 from fcinv_core.report.pictures import drawings, pictures
@@ -206,7 +205,6 @@ def _viewer(fit: HistogramFit, view: PlaneView, largest: int) -> dict[str, Any]:
             "residual_step": RESIDUAL_STEP,
             "largest_residual": LARGEST_RESIDUAL,
             "residual_limit": RESIDUAL_LIMIT,
-            "limits": intensity_limits(view),
             "has_counts": bool((fit.measured.variance[fit.used] > 0).any()),
         },
     }

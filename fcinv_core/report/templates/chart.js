@@ -69,7 +69,7 @@ const Chart = (() => {
     context.restore();
   }
 
-  const mapBox = (width, height) => [50, 8, width - 62, height - 92];
+  const mapBox = (width, height) => [50, 8, width - 66, height - 92];
 
   /** Index of the bin at `value`, or -1. */
   function binAt(edges, value) {
@@ -171,7 +171,7 @@ const Chart = (() => {
     const height = 230;
     canvas.style.height = `${height}px`;
     const { context, width } = begin(canvas, height);
-    const box = [50, 8, width - 62, height - 50];
+    const box = [50, 8, width - 66, height - 50];
     const [left, top, wide, high] = box;
     let lowest = 0, highest = 0;
     cut.edges.slice(1).forEach((edge, i) => {

@@ -103,8 +103,9 @@
       Object.assign(this, { holder, data, arrays, palettes });
       this.shown = [...data.shown];
       this.places = [...data.places];
-      this.top = data.limits[1];
       this.long = data.axes.map((_, i) => i).filter((i) => data.axes[i].edges.length > 2);
+      this.beganWithAverage = this.long.some((i) =>
+        !this.shown.includes(i) && this.places[i] === null);
       this.build();
       this.select();
       Chart.onChange(() => this.draw());
@@ -132,7 +133,6 @@
       const cuts = element("div", { className: "cuts" }, ...this.cuts.map((cut) => cut.panel));
       this.place = element("p", { className: "place" });
       this.holder.append(this.controls, this.place, grid, this.readout, cuts);
-      this.buildControls();
       this.holder.closest("figure").classList.add("live");
     }
 
@@ -141,12 +141,7 @@
       this.controls.replaceChildren();
       const choice = (title, number) => {
         const select = element("select", { onchange: () => {
-          const wanted = Number(select.value);
-          if (this.shown[1 - number] === wanted) this.shown[1 - number] = this.shown[number];
-          this.shown[number] = wanted;
-          for (const i of this.shown) this.places[i] = null;
-          this.buildControls();
-          this.select();
+          this.show(number, Number(select.value));
         } }, ...this.long.map((i) => element("option", {
           value: i, textContent: axes[i].label, selected: i === this.shown[number] })));
         return element("label", {}, element("span", { textContent: title }), select);
@@ -155,11 +150,10 @@
       for (const i of this.long.filter((axis) => !this.shown.includes(axis))) {
         this.controls.append(this.sliceControl(i));
       }
-      const [low] = this.data.limits;
-      const slider = element("input", { type: "range", min: -100, max: 100,
-        value: Math.round(50 * Math.log10((this.top - low) / (this.data.limits[1] - low))),
+      const [low, high] = this.limits;
+      const slider = element("input", { type: "range", min: -100, max: 100, value: 0,
         oninput: () => {
-          this.top = low + (this.data.limits[1] - low) * 10 ** (slider.value / 50);
+          this.top = low + (high - low) * 10 ** (slider.value / 50);
           this.draw();
         } });
       this.controls.append(element("label", {},
@@ -189,15 +183,41 @@
         element("label", { className: "tick" }, average, " average over all"));
     }
 
-    /** A new plane; the zoom stays where only the place of the plane has changed. */
+    /** A new plane; zoom and colours stay where only the place of the plane has changed. */
     select(keepView = false) {
       this.plane = planeOf(this.data, this.arrays, this.shown, this.places);
       this.edges = this.shown.map((i) => this.data.axes[i].edges);
       if (!keepView) {
         this.whole();
         this.cross = this.surest();
+        this.limits = this.scale();
+        this.top = this.limits[1];
+        this.buildControls();
       }
       this.draw();
+    }
+
+    /** Another axis across (0) or up (1); the slice goes through the cross. */
+    show(number, axis) {
+      const left = this.shown[number], bin = Chart.binAt(this.edges[number], this.cross[number]);
+      if (this.shown[1 - number] === axis) this.shown[1 - number] = left;
+      this.shown[number] = axis;
+      // Where it began with an average, slices hold hardly anything.
+      this.places[left] = this.beganWithAverage ? null : bin;
+      for (const i of this.shown) this.places[i] = null;
+      this.select();
+    }
+
+    /** Ends of the colour scale: as `_intensity_limits` in fcinv_core/report/figures.py. */
+    scale() {
+      const { measured, simulated, residual } = this.plane;
+      const shown = [measured, simulated].flatMap((values) =>
+        [...values].filter((value, i) => !Number.isNaN(residual[i]) && !Number.isNaN(value)));
+      if (!shown.length) return [0, 1];
+      shown.sort((a, b) => a - b);
+      const [low, high] = [0.005, 0.995].map((part) =>
+        shown[Math.round(part * (shown.length - 1))]);
+      return [Math.min(low, 0), high > low ? high : low + 1];
     }
 
     whole() {
@@ -242,9 +262,8 @@
     }
 
     draw() {
-      const { axes, limits } = this.data;
-      const labels = this.shown.map((i) => axes[i].label);
-      const low = limits[0], span = this.top - low;
+      const labels = this.shown.map((i) => this.data.axes[i].label);
+      const low = this.limits[0], span = this.top - low;
       const intensity = {
         palette: this.palettes.intensity,
         shade: (value) => Math.sqrt(Math.min(1, Math.max(0, (value - low) / span))),
