@@ -3,6 +3,7 @@ and written. No number in it means anything."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -132,6 +133,16 @@ def fake_result(trust="caution", fits=None, **changes):
         parameters=np.array([12.0, -3.0]),
         covariance=np.array([[0.04, 0.01], [0.01, 0.09]]),
         shells=shells,
+        start_shells=tuple(
+            replace(
+                shell,
+                longitudinal=0.8 * shell.longitudinal,
+                longitudinal_sigma=0.0,
+                transverse=0.7 * shell.transverse,
+                transverse_sigma=0.0,
+            )
+            for shell in shells
+        ),
         fits=tuple(fits),
         dispersion=dispersion(),
         start_dispersion=dispersion(-3.0),

@@ -106,9 +106,19 @@ def test_reasons_on_the_page_are_those_of_the_program():
 
 @pytest.mark.parametrize(
     "page",
-    ["forward-model", "force-fields", "theory", "coverage", "simulated-measurements", "models",
-     "trust", "polar-crystals", "sharing"],
-)  # fmt: skip
+    [
+        "first-inversion",
+        "forward-model",
+        "force-fields",
+        "theory",
+        "coverage",
+        "simulated-measurements",
+        "models",
+        "trust",
+        "polar-crystals",
+        "sharing",
+    ],
+)
 def test_examples_run(page, tmp_path, monkeypatch, capsys):
     """All Python on a page, from top to bottom, where the demo's files are."""
     (tmp_path / "demo").symlink_to(DOCS.parent / "demo")

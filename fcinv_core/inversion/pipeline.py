@@ -229,9 +229,8 @@ def invert(
         np.exp(best.point.nuisances[:, RESOLUTION]),
         notes(histograms, origin, refine, disagreement, position),
     )
-    start_bands = dispersion(
-        lattice, lattice.parameters_of(start), np.zeros_like(uncertainty.covariance)
-    )
+    exact = np.zeros_like(uncertainty.covariance)
+    start_bands = dispersion(lattice, initial, exact)
     clock.stop()
     return InversionResult(
         force_constants=force_constants,
@@ -240,6 +239,7 @@ def invert(
         parameters=parameters,
         covariance=uncertainty.covariance,
         shells=shell_constants(basis, parameters, uncertainty.covariance),
+        start_shells=shell_constants(basis, initial, exact),
         fits=fits,
         dispersion=bands,
         start_dispersion=start_bands,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from fcinv_core.errors import FcinvError
+
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from fcinv_core.crystal import ForceConstantBasis, ForceConstants, ShellConstant
     from fcinv_core.histogram import SQEHistogram
     from fcinv_core.inversion.density_of_states import DensityOfStates
@@ -132,9 +136,9 @@ class InversionResult:
         Symmetry-reduced basis, its fitted parameters (n,) and their covariance (n, n),
         in eV/Å² and its square; ``basis.names`` labels them. In polar crystals they are of the
         short-ranged part: the total less the dipole part in the supercell.
-    shells
-        Longitudinal and transverse constants of each neighbour shell, with errors; of the same
-        part as the parameters.
+    shells, start_shells
+        Longitudinal and transverse constants of each neighbour shell, with errors, and those of
+        ``start`` (with zero sigma); of the same part as the parameters.
     fits
         One `HistogramFit` for each input histogram.
     dispersion, start_dispersion
@@ -157,6 +161,7 @@ class InversionResult:
     parameters: np.ndarray
     covariance: np.ndarray
     shells: tuple[ShellConstant, ...]
+    start_shells: tuple[ShellConstant, ...]
     fits: tuple[HistogramFit, ...]
     dispersion: Dispersion
     start_dispersion: Dispersion
@@ -188,3 +193,65 @@ class InversionResult:
     def simulated(self) -> tuple[SQEHistogram, ...]:
         """The fitted model on the bins of each input histogram."""
         return tuple(fit.simulated for fit in self.fits)
+
+    def plot_spectra(
+        self,
+        number: int = 0,
+        axes: tuple[str, str] | None = None,
+        at: Mapping[str, float] | None = None,
+    ) -> Figure:
+        """Measured, simulated and residual of one input histogram on a plane, as in the report.
+
+        Parameters
+        ----------
+        number
+            Of the histogram, from 0.
+        axes
+            Names of the horizontal and the vertical axis; by default the plane is the one that
+            shows most.
+        at
+            Places on other axes by name, in their units (r.l.u., meV); averaged over those that
+            are not named.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Not known to pyplot; ``figure.savefig("spectra.pdf")`` writes it.
+
+        Raises
+        ------
+        FcinvError
+            When there is no such histogram, axis or place.
+        """
+        from fcinv_core.report.figures import histogram_figure
+        from fcinv_core.report.planes import PlaneView, named_plane
+
+        if not 0 <= number < len(self.fits):
+            raise FcinvError(f"there is no histogram {number}: choose 0 to {len(self.fits) - 1}")
+        if axes is None and at:
+            raise FcinvError("places were given without a plane: give its axes, too")
+        fit = self.fits[number]
+        if axes is None:
+            return histogram_figure(PlaneView.of(fit))
+        plane = named_plane(fit.measured, *axes, at)
+        return histogram_figure(PlaneView.on(plane, fit))
+
+    def plot_dispersion(self) -> Figure:
+        """Phonon energies (meV) along the path with their 68 % band, its half width, the start,
+        and the density of states, as in the report."""
+        from fcinv_core.report.figures import dispersion_figure
+
+        return dispersion_figure(self.dispersion, self.start_dispersion, self.density_of_states)
+
+    def plot_density_of_states(self) -> Figure:
+        """Density of states (1/meV) of a primitive cell with its 68 % band."""
+        from fcinv_core.report.figures import density_of_states_figure
+
+        return density_of_states_figure(self.density_of_states)
+
+    def plot_shells(self) -> Figure:
+        """Force constants (eV/Å²) of neighbour shells with their errors, and those of the start,
+        as in the report."""
+        from fcinv_core.report.figures import shells_figure
+
+        return shells_figure(self.shells, self.start_shells)

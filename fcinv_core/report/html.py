@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import base64
-import io
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import matplotlib
 import numpy as np
-from markupsafe import Markup
 
-from fcinv_core.report.figures import dispersion_figure, histogram_figure
-from fcinv_core.report.planes import PlaneView
+from fcinv_core.inversion.output import SOUND_DIRECTIONS
+from fcinv_core.report.figures import (
+    INTENSITY,
+    RESIDUAL,
+    RESIDUAL_LIMIT,
+    dispersion_figure,
+    histogram_figure,
+    shells_figure,
+)
+from fcinv_core.report.pictures import drawings, pictures
+from fcinv_core.report.planes import PlaneView, extent
+from fcinv_core.report.volume import LARGEST_RESIDUAL, MISSING, RESIDUAL_STEP, Volume
 from fcinv_core.report.wording import (
     HEADLINES,
     rounded,
@@ -26,7 +34,7 @@ from fcinv_core.report.wording import (
 from fcinv_core.versions import software_versions
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from markupsafe import Markup
 
     from fcinv_core.inversion.elasticity import ElasticConstants
     from fcinv_core.inversion.result import HistogramFit, InversionResult
@@ -44,6 +52,10 @@ NUISANCES = (
 """Keys of ``HistogramFit.nuisance`` with their names, in the order they are shown."""
 
 
+LARGEST_PAGE = 4_500_000
+"""Characters of a report, roughly: it is to be mailed."""
+
+
 def render_report(result: InversionResult) -> str:
     """The whole report of an inversion as one HTML page.
 
@@ -55,27 +67,49 @@ def render_report(result: InversionResult) -> str:
     Returns
     -------
     str
-        A self-contained page: pictures inside, no scripts, no requests, light and dark.
+        A self-contained page: pictures, data and scripts inside, no requests, light and dark.
     """
+    parts: dict[str, Any] = {
+        "dispersion": drawings(
+            dispersion_figure,
+            result.dispersion,
+            result.start_dispersion,
+            result.density_of_states,
+        ),
+        "shells": drawings(shells_figure, result.shells, result.start_shells),
+    }
+    workspaces = [_workspace(fit, number) for number, fit in enumerate(result.fits, 1)]
+    views = [PlaneView.of(fit) for fit in result.fits]
+    filled = sum(map(_size, parts.values()))
+    for workspace, view in zip(workspaces, views, strict=True):
+        if len(view.plane.axes) == 1:
+            workspace["drawing"] = drawings(histogram_figure, view)
+            filled += _size(workspace["drawing"])
+        elif filled < LARGEST_PAGE / 2:
+            workspace["picture"] = pictures(histogram_figure, view)
+            filled += _size(workspace["picture"])
+    for workspace, fit, view in zip(workspaces, result.fits, views, strict=True):
+        if len(view.plane.axes) == 2:
+            workspace |= _viewer(fit, view, (LARGEST_PAGE - filled) // len(views))
     return (
         environment()
         .get_template("report.html.jinja")
         .render(
             result=result,
+            formula=result.force_constants.crystal.formula,
             headline=HEADLINES[result.verdict.trust],
-            workspaces=[_workspace(fit, i) for i, fit in enumerate(result.fits, 1)],
-            dispersion=pictures(
-                dispersion_figure,
-                result.dispersion,
-                result.start_dispersion,
-                result.density_of_states,
-            ),
+            start=_start(result),
+            workspaces=workspaces,
+            shell_rows=list(zip(result.shells, result.start_shells, strict=True)),
             elastic_constants=_elastic_constants(result.elastic),
+            sounds=_sounds(result.elastic),
             nuisances=NUISANCES,
             dispersion_sigma=_typical_sigma(result),
             bins_used=sum(int(np.count_nonzero(fit.used)) for fit in result.fits),
             versions=software_versions(),
+            palettes={"intensity": _palette(INTENSITY), "residual": _palette(RESIDUAL)},
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            **parts,
         )
     )
 
@@ -104,31 +138,82 @@ def _elastic_constants(elastic: ElasticConstants) -> list[tuple[str, float, floa
     ]
 
 
+def _sounds(elastic: ElasticConstants) -> list[tuple[str, list[tuple[float, float]]]]:
+    """Directions that are alike, and velocities of their sounds with standard deviations, km/s."""
+    rows: list[tuple[str, list[tuple[float, float]]]] = []
+    for direction in SOUND_DIRECTIONS:
+        velocities, sigma = elastic.sound_velocities(np.array(direction))
+        name = f"[{''.join(map(str, direction))}]"
+        row = list(zip(velocities.tolist(), sigma.tolist(), strict=True))
+        alike = [i for i, (_, other) in enumerate(rows) if np.allclose(row, other, rtol=1e-4)]
+        if alike:
+            rows[alike[0]] = f"{rows[alike[0]][0]}, {name}", row
+        else:
+            rows.append((name, row))
+    return rows
+
+
+def _start(result: InversionResult) -> str:
+    """Where the refinement started, in words."""
+    origin = str(result.settings.get("start", "as given"))
+    return {"network": "the network’s estimate", "force field": "the force field"}.get(
+        origin, origin
+    )
+
+
+def _size(images: dict[str, Markup]) -> int:
+    return sum(map(len, images.values()))
+
+
 def _workspace(fit: HistogramFit, number: int) -> dict[str, Any]:
-    view = PlaneView.of(fit)
     return {
         "fit": fit,
         "name": Path(fit.source).name if fit.source else f"Workspace {number}",
         "shape": " × ".join(f"{axis.name} {axis.n_bins}" for axis in fit.measured.axes),
-        "place": view.plane.description,
-        "is_image": len(view.plane.axes) == 2,
-        "picture": pictures(histogram_figure, view),
+        "fixed": _fixed(fit),
         "bins_used": int(np.count_nonzero(fit.used)),
+        "drawing": None,
+        "picture": None,
+        "viewer": None,
     }
 
 
-def pictures(draw: Callable[..., Figure], *of: object) -> dict[str, Markup]:
-    """What ``draw`` makes of its arguments as data URIs, for a wide and a narrow page."""
+def _fixed(fit: HistogramFit) -> str:
+    """A sentence on the axes that have one bin."""
+    thin = [axis for axis in fit.measured.axes if axis.n_bins == 1]
+    ranges = [f"{axis.name} {extent(axis.edges[0], axis.edges[-1], axis)}" for axis in thin]
+    return sentence(f"integrated over {', '.join(ranges)}") if ranges else ""
+
+
+def _viewer(fit: HistogramFit, view: PlaneView, largest: int) -> dict[str, Any]:
+    """What the page's viewer needs, in at most ``largest`` characters."""
+    volume, packed = Volume.packed_within(fit, largest)
+    merged = [
+        f"{factor} along {axis.name}"
+        for axis, factor in zip(volume.axes, volume.merged, strict=True)
+        if factor > 1
+    ]
     return {
-        "wide": _data_uri(draw(*of)),
-        "narrow": _data_uri(draw(*of, narrow=True)),
+        "merged": ", ".join(merged),
+        "viewer": volume.shown(view.plane)
+        | {
+            "axes": volume.described_axes(),
+            "packed": packed,
+            "roots": volume.roots,
+            "missing": MISSING,
+            "exposure_scale": volume.exposure_scale,
+            "residual_step": RESIDUAL_STEP,
+            "largest_residual": LARGEST_RESIDUAL,
+            "residual_limit": RESIDUAL_LIMIT,
+            "has_counts": bool((fit.measured.variance[fit.used] > 0).any()),
+        },
     }
 
 
-def _data_uri(figure: Figure) -> Markup:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return Markup("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode())
+def _palette(name: str) -> str:
+    """256 colours of a map of matplotlib: RGB bytes in base64."""
+    colours = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode()
 
 
 def _typical_sigma(result: InversionResult) -> float:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fcinv_core.errors import FcinvError
+from fcinv_core.report.averages import Averages, exposure_of
 
 if TYPE_CHECKING:
     from fcinv_core.histogram import Axis, SQEHistogram
@@ -14,9 +18,6 @@ if TYPE_CHECKING:
 
 AVERAGING_GAIN = 1.2
 """Averaging hides what goes on along an axis, so it has to show clearly more than a slice."""
-
-_TINY = 1e-9
-"""Expected counts where a model falls to zero or below: the bin has no say, and no 0/0."""
 
 
 @dataclass(frozen=True)
@@ -51,63 +52,47 @@ class Plane:
 
 
 @dataclass(frozen=True)
-class PlaneView:
+class PlaneView(Averages):
     """One fit on a plane; arrays of shape (horizontal, vertical) or (n,).
 
     Attributes
     ----------
     plane
         Where it lies.
-    measured, simulated, sigma
-        Averages with the exposure as weight, so that they are all counts over all exposure, and
-        the standard deviation of ``measured``; NaN where not measured.
-    residual
-        Difference of all counts from those expected over its standard deviation, NaN where no
-        bin was used.
-    used
-        Where bins took part in the fit.
     """
 
     plane: Plane
-    measured: np.ndarray
-    simulated: np.ndarray
-    sigma: np.ndarray
-    residual: np.ndarray
-    used: np.ndarray
 
     @classmethod
     def of(cls, fit: HistogramFit) -> PlaneView:
         """The most telling plane of a fit, see `choose_plane`."""
-        return cls.on(choose_plane(fit.simulated, fit.used, _exposure(fit.measured)), fit)
+        return cls.on(choose_plane(fit.simulated, fit.used, exposure_of(fit.measured)), fit)
 
     @classmethod
     def on(cls, plane: Plane, fit: HistogramFit) -> PlaneView:
         """A fit on a given plane."""
-        weights = _exposure(fit.measured)
-        if not plane.averaged:
-            # Bins without a known exposure (a background was subtracted) are shown as well.
-            weights = fit.measured.covered.astype(float)
-        variance = np.where(weights > 0, fit.measured.variance, 0.0)
-        # (n - μ)/√μ of several bins together: √μ is the weight of each. Bins that the fit came
-        # to disbelieve have no residual.
-        judged = fit.used & np.isfinite(fit.residual)
-        expected = np.where(judged, np.maximum(weights * fit.simulated.signal, _TINY), 0.0)
-        pulls = np.where(judged, fit.residual, 0.0) * np.sqrt(expected)
-        return cls(
-            plane=plane,
-            measured=_mean(plane, fit.measured.signal, weights),
-            simulated=_mean(plane, fit.simulated.signal, weights),
-            sigma=_ratio(np.sqrt(plane.total(weights**2 * variance)), plane.total(weights)),
-            residual=_ratio(plane.total(pulls), np.sqrt(plane.total(expected))),
-            used=plane.total(fit.used) > 0,
-        )
+        averages = Averages.over(plane.total, fit, bool(plane.averaged))
+        return cls(**vars(averages), plane=plane)
 
 
 def axis_label(axis: Axis) -> str:
     """Name and unit of an axis, for a person."""
     if axis.is_energy:
         return "Energy transfer (meV)"
-    return f"{axis.name} ({axis.unit})" if axis.unit else axis.name
+    unit = unit_of(axis)
+    return f"{axis.name} ({unit})" if unit else axis.name
+
+
+def unit_of(axis: Axis) -> str:
+    """For a person; Mantid's may be called like the axis."""
+    if axis.is_energy:
+        return "meV"
+    return axis.unit.replace("Angstrom^-1", "1/Å")
+
+
+def extent(low: float, high: float, axis: Axis) -> str:
+    """A stretch of an axis in words."""
+    return f"from {low:.3g} to {high:.3g} {unit_of(axis)}".rstrip()
 
 
 def choose_plane(histogram: SQEHistogram, used: np.ndarray, weights: np.ndarray) -> Plane:
@@ -153,6 +138,53 @@ def choose_plane(histogram: SQEHistogram, used: np.ndarray, weights: np.ndarray)
     return _plane(axes, *best[1:])
 
 
+def named_plane(
+    histogram: SQEHistogram,
+    across: str,
+    up: str,
+    at: Mapping[str, float] | None = None,
+) -> Plane:
+    """The plane of two axes at given places on others, averaged over the rest.
+
+    Parameters
+    ----------
+    across, up
+        Names of the horizontal and the vertical axis.
+    at
+        Places on other axes by name, in their units.
+
+    Raises
+    ------
+    FcinvError
+        When there is no such axis, or the place is outside of it.
+    """
+    axes = histogram.axes
+    places = {_index(axes, name): value for name, value in (at or {}).items()}
+    shown = _index(axes, across), _index(axes, up)
+    if shown[0] == shown[1] or places.keys() & set(shown):
+        raise FcinvError("a plane has two axes, and places on others: name each axis once")
+    others = [i for i in range(len(axes)) if i not in shown]
+    index = tuple(_bin(axes[i], places[i]) if i in places else 0 for i in others)
+    averaged = tuple(i for i in others if i not in places and axes[i].n_bins > 1)
+    return _plane(axes, shown, averaged, index)
+
+
+def _index(axes: tuple[Axis, ...], name: str) -> int:
+    names = [axis.name for axis in axes]
+    if name not in names:
+        raise FcinvError(f"there is no axis {name!r}: choose among {', '.join(names)}")
+    return names.index(name)
+
+
+def _bin(axis: Axis, place: float) -> int:
+    if not axis.edges[0] <= place <= axis.edges[-1]:
+        raise FcinvError(
+            f"{place:g} is outside of {axis.name}, which goes from {axis.edges[0]:g} to "
+            f"{axis.edges[-1]:g}"
+        )
+    return min(int(np.searchsorted(axis.edges, place, side="right")) - 1, axis.n_bins - 1)
+
+
 def _plane(
     axes: tuple[Axis, ...], shown: tuple[int, ...], averaged: tuple[int, ...], at: tuple[int, ...]
 ) -> Plane:
@@ -163,8 +195,7 @@ def _plane(
         low, high = axes[i].edges[index], axes[i].edges[index + 1]
         if i in averaged:
             low, high = axes[i].edges[0], axes[i].edges[-1]
-        unit = "meV" if axes[i].is_energy else axes[i].unit
-        place = f"{axes[i].name} from {low:.3g} to {high:.3g} {unit}".rstrip()
+        place = f"{axes[i].name} {extent(low, high, axes[i])}"
         places.append(f"average over {place}" if i in averaged else place)
     return Plane(
         axes=tuple(axes[i] for i in shown),
@@ -186,21 +217,3 @@ def _most_varied(
     variation = (root**2).sum(axis=shown) - root.sum(axis=shown) ** 2 / count
     place = np.unravel_index(int(np.argmax(variation)), variation.shape) if variation.ndim else ()
     return float(variation[place]), tuple(int(index) for index in place)
-
-
-def _exposure(histogram: SQEHistogram) -> np.ndarray:
-    """Weights for averages: counts per unit of signal, or 1 where nothing is known of them."""
-    exposure = np.where(histogram.covered, np.nan_to_num(histogram.exposure()), 0.0)
-    return exposure if exposure.any() else histogram.covered.astype(float)
-
-
-def _mean(plane: Plane, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    total = plane.total(np.where(weights > 0, values, 0.0) * weights)
-    return _ratio(total, plane.total(weights))
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """NaN where there is nothing to divide by."""
-    return np.where(
-        denominator > 0, numerator / np.where(denominator > 0, denominator, 1.0), np.nan
-    )

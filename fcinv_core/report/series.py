@@ -10,15 +10,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fcinv_core import __version__
-from fcinv_core.report.html import environment, pictures
+from fcinv_core.report.figures import COLOURS, MARKERS
+from fcinv_core.report.html import environment
+from fcinv_core.report.pictures import drawings
 from fcinv_core.report.wording import HEADLINES
 
 if TYPE_CHECKING:
     from fcinv_core.inversion.series import TemperatureSeries, Trend
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#767676")
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
-"""Okabe and Ito's colours, and shapes for those who see none."""
 
 LINES_SHOWN = 8
 """Most phonon energies in the picture: those that are known best."""
@@ -72,7 +70,7 @@ def render_series(series: TemperatureSeries, folders: Sequence[str]) -> str:
             formula=series.results[0].force_constants.crystal.formula,
             rows=rows,
             headlines=HEADLINES,
-            picture=pictures(series_figure, series),
+            picture=drawings(series_figure, series),
             trends=series.trends,
             zip=zip,
             version=__version__,

@@ -16,15 +16,31 @@ SETTING_NAMES = {
     "start": "Start from",
     "model": "Trained model",
     "first_guess": "Best of the first guesses",
-    "network_and_refinement": "Between network and refinement (rms in meV; standard deviations)",
+    "network_and_refinement": "Between network and refinement",
     "cutoff_angstrom": "Range of force constants (Å)",
     "supercell_matrix": "Supercell",
     "temperature_k": "Temperature (K)",
     "energy_fwhm_mev": "Energy resolution, FWHM (meV)",
     "prior": "Prior width (stiffness and scatter relative, decay in Å)",
+    "rank_in_prior": "Share of what the model was trained on that is more usual than the result",
+    "energy_range_mev": "Energy range (meV)",
+    "max_iterations": "Most iterations",
+    "rms_mev": "rms (meV)",
+    "sigmas": "standard deviations",
+    "sha256": "SHA-256",
 }
 """Keys of ``InversionResult.settings`` in words; another key is shown with its underscores
 taken out."""
+
+WITHOUT = {
+    "cutoff_angstrom": "all of the supercell",
+    "born_charges": "none",
+    "model": "none",
+    "first_guess": "nothing was refined",
+    "network_and_refinement": "no network",
+    "rank_in_prior": "no network",
+}
+"""What it means that such a setting has no value."""
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -66,16 +82,16 @@ def setting_name(key: str) -> str:
     return SETTING_NAMES.get(key, key.replace("_", " ").capitalize())
 
 
-def setting(value: object) -> str:
-    """A setting's plain JSON value as text."""
+def setting(value: object, key: str = "") -> str:
+    """The plain JSON value of a setting as text."""
     if value is None:
-        return "not given"
+        return WITHOUT.get(key, "not given")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.4g}".replace("inf", "∞").replace("-", "−")
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {setting(item)}" for key, item in value.items())
+        return ", ".join(f"{setting_name(k)}: {setting(item)}" for k, item in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(
             f"({setting(item)})" if isinstance(item, (list, tuple)) else setting(item)

@@ -79,6 +79,21 @@ def result_without_dipoles(magnesia, data):
     )
 
 
+def test_shells_of_the_start_are_read_off_its_tensors(result_without_dipoles, magnesia):
+    """-r̂·Φ·r̂ and -(tr Φ - r̂·Φ·r̂)/2 of the nearest neighbours."""
+    shell = result_without_dipoles.start_shells[0]
+    neighbours = result_without_dipoles.basis.neighbours
+    i, j = np.argwhere(np.isclose(neighbours.distances, shell.distance))[0]
+    (bond,) = neighbours.vectors(i, j)
+    tensor = magnesia.values[i, j]
+    along = bond @ tensor @ bond / (bond @ bond)
+    assert shell.longitudinal == pytest.approx(-along, rel=1e-6)
+    assert shell.transverse == pytest.approx(-(np.trace(tensor) - along) / 2, rel=1e-6)
+    assert shell.longitudinal_sigma == shell.transverse_sigma == 0
+    fitted = result_without_dipoles.shells[0]
+    assert abs(fitted.longitudinal - shell.longitudinal) > fitted.longitudinal_sigma
+
+
 def test_parameters_lie_within_their_error_bars(result, magnesia):
     offset = result.parameters - lattice_of(magnesia).parameters_of(magnesia)
     distance = offset @ np.linalg.solve(result.covariance, offset)

@@ -11,12 +11,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from fake_result import axis, density_of_states, dispersion, fake_result, fit, histogram
+from matplotlib.figure import Figure
 from PIL import Image
 
 from fcinv_core.histogram import SQEHistogram
 from fcinv_core.inversion.result import Dispersion
-from fcinv_core.report.figures import dispersion_figure, histogram_figure
+from fcinv_core.report import html as html_module
+from fcinv_core.report.figures import BLUE, dispersion_figure, histogram_figure
 from fcinv_core.report.html import render_report
+from fcinv_core.report.pictures import drawings
 from fcinv_core.report.planes import Plane, PlaneView
 from fcinv_core.report.wording import HEADLINES, with_sigma
 
@@ -40,7 +43,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text += data
 
 
@@ -60,17 +63,37 @@ def test_page_is_well_formed_and_small(html, page):
     assert len(html) < 5e6
 
 
-def test_nothing_is_fetched_or_executed(html, page):
-    assert "script" not in {tag for tag, _ in page.tags}
-    for _, attributes in page.tags:
-        for name in ("src", "srcset", "href", "data", "action"):
-            assert attributes.get(name, "data:").startswith("data:")
+def test_nothing_is_fetched(html, page):
+    """Only a click on the citation leaves the page."""
+    links = []
+    for tag, attributes in page.tags:
+        for name in ("src", "srcset", "href", "xlink:href", "data", "action"):
+            value = attributes.get(name, "data:")
+            if not value.startswith(("data:", "#")):
+                links.append((tag, name, value))
         assert not any(name.startswith("on") for name in attributes)
-    assert "url(" not in html and "@import" not in html
+    assert links == [("a", "href", "https://doi.org/10.1039/D6DD00008H")]
+    assert set(re.findall(r"url\((.)", html)) <= {"#"} and "@import" not in html
+    assert html.count("://") == 1
+    (policy,) = [a["content"] for _, a in page.tags if "content-security-policy" in str(a).lower()]
+    assert "default-src 'none'" in policy
+
+
+def test_parts_that_drawings_refer_to_are_in_the_page_once(page):
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    targets = {a["href"][1:] for _, a in page.tags if a.get("href", "").startswith("#")}
+    targets |= {
+        a["clip-path"][5:-1] for _, a in page.tags if a.get("clip-path", "").startswith("url(#")
+    }
+    assert targets and targets <= set(names)
 
 
 def test_verdict_comes_first_in_words_with_escaped_reasons(html, page):
-    assert page.text.index(HEADLINES["no"]) < page.text.index("Measured and simulated")
+    order = [HEADLINES["no"], "The deviance is 1.03", "Do not use its numbers", "Measured and sim"]
+    places = [page.text.index(words) for words in order]
+    assert places == sorted(places)
+    assert "Do not use its numbers" not in Page(render_report(fake_result("yes"))).text
     assert "One reason <b>." in page.text
     assert "<b>" not in html
 
@@ -78,7 +101,9 @@ def test_verdict_comes_first_in_words_with_escaped_reasons(html, page):
 @pytest.mark.parametrize(
     "expected",
     [
-        "Si–Si", "2.352", "12.340 ± 0.050", "0.512 ± 0.021",  # shells
+        "Si–Si", "2.352", "12.340 ± 0.050", "0.512 ± 0.021", "9.8720",  # shells and start
+        "Error σ (meV)", "States (1/meV)", "U|K", "Force constant (eV/Å²)",  # labels of drawings
+        "[100], [010], [001] 5.860 ± 0.029",  # √(C44/ρ), km/s
         "(1.234 ± 0.021)·10⁻⁴", "1.080 ± 0.011", "Background slope (1/meV)",  # nuisances
         "80.00 ± 0.80", "Bulk modulus98.00 ±",  # elastic constants
         "1.03", "0.99",  # deviance, Pearson
@@ -91,12 +116,54 @@ def test_report_shows(page, expected):
     assert expected in " ".join(page.text.split())
 
 
-def test_pictures_are_pngs_with_content(html):
+def test_pictures_for_browsers_without_scripts(html):
     pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", html)
-    assert len(pictures) == 4  # workspace and dispersion, each for a wide and a narrow page
+    assert len(pictures) == 2  # for a wide and a narrow page
     for picture in pictures:
         image = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("L"))
         assert image.std() > 10
+
+
+def test_drawings_take_the_colours_of_the_page():
+    drawing = drawings(dispersion_figure, dispersion())["wide"]
+    assert "var(--blue)" in drawing and "var(--ink)" in drawing
+    assert BLUE.lower() not in drawing.lower() and "#000000" not in drawing
+
+
+def test_drawings_keep_numbers_that_are_read():
+    """Places are rounded, numbers on an axis are not."""
+
+    def figure(narrow=False):
+        made = Figure()
+        made.subplots().set_yticks([0.0, 0.005, 0.0125], ["0", "0.005", "0.0125"])
+        return made
+
+    drawing = drawings(figure)["wide"]
+    assert ">0.005<" in drawing and ">0.0125<" in drawing
+    assert not re.search(r"[ \"-]\d+\.\d{3,}", "".join(re.findall(r"<[^>]*>", drawing)))
+
+
+def test_page_of_large_volumes_is_as_small_as_any(monkeypatch):
+    """Bins are merged as far as it takes, and the page says so."""
+    monkeypatch.setattr(html_module, "LARGEST_PAGE", 400_000)
+    axes = [
+        axis("[H,0,0]", -2, 2, 31), axis("[0,K,0]", -1, 1, 20), axis("[0,0,L]", -1, 1, 6),
+        axis("DeltaE", -5, 70, 30),
+    ]  # fmt: skip
+    page = render_report(fake_result(fits=(fit(axes), fit(axes, seed=1))))
+    assert len(page) < 400_000 + 50_000  # text, styles and scripts
+    text = Page(page).text
+    assert text.count("bins are merged here: 2 along [H,0,0]") == 2
+    # Pictures take half of the room at most, so the second has none.
+    assert text.count("Open this page in a browser") == 1
+
+
+def test_data_along_one_axis_are_drawn_as_curves():
+    line = fit([axis("DeltaE", -5, 70, 20), axis("[H,0,0]", -0.1, 0.1, 1)])
+    page = Page(render_report(fake_result(fits=(line,))))
+    assert "Measured" in page.text and "Residual (σ)" in page.text
+    assert "Integrated over [H,0,0] from -0.1 to 0.1 r.l.u." in page.text
+    assert not any(attributes.get("class") == "viewer" for _, attributes in page.tags)
 
 
 def test_workspace_without_anything_used_is_still_shown():
@@ -220,8 +287,8 @@ def test_planes_of_maps_lines_and_a_single_bin(axes, shape):
 
 def test_dispersion_labels_jumps_and_imaginary_modes():
     unstable = dispersion(-3.0)
-    panel = dispersion_figure(dispersion(), unstable).axes[0]
-    assert [t.get_text() for t in panel.get_xticklabels()] == ["Γ", "U|K", "Γ"]
+    panel, errors = dispersion_figure(dispersion(), unstable).axes
+    assert [t.get_text() for t in errors.get_xticklabels()] == ["Γ", "U|K", "Γ"]
     assert panel.get_ylim()[0] < unstable.energy_mev.min()
     # No line bridges the jump from U to K: fitted and start are drawn in two parts each.
     lengths = {len(line.get_xdata()) for line in panel.lines if len(line.get_xdata()) > 0}
@@ -229,15 +296,16 @@ def test_dispersion_labels_jumps_and_imaginary_modes():
 
 
 def test_dispersion_band_is_one_sigma_wide():
-    panel = dispersion_figure(dispersion()).axes[0]
+    panel, errors = dispersion_figure(dispersion()).axes
     box = panel.collections[0].get_paths()[0].vertices
     at_start = box[np.isclose(box[:, 0], 0.0), 1]
     assert np.ptp(at_start) == pytest.approx(2 * 0.4)
+    np.testing.assert_allclose(errors.lines[0].get_ydata(), 0.4)
 
 
 def test_density_of_states_shares_the_energies():
     states = density_of_states()
-    panel, beside = dispersion_figure(dispersion(), None, states).axes
+    panel, _, beside = dispersion_figure(dispersion(), None, states).axes
     assert panel.get_ylim() == beside.get_ylim()
     line = beside.lines[0]
     np.testing.assert_array_equal(line.get_xdata(), states.density)
