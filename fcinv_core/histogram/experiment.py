@@ -273,6 +273,8 @@ def _as_numbers(read: Callable[[], Any], count: int | None) -> np.ndarray | None
         values = np.asarray(read()).ravel()
         if values.dtype.kind in "SO":
             values = np.array([_decode(value) for value in values])
+        elif values.dtype.kind not in "fiub":
+            return None
         values = values.astype(np.float64)
     except (TypeError, ValueError, OSError, RuntimeError):
         return None
