@@ -41,7 +41,15 @@ ENTRY = "MDHistoWorkspace"
 ARRAYS = ("signal", "errors_squared", "num_events", "mask")
 _REWRITTEN = {"data", "coordinate_system", "visual_normalization", "dimensions", *ARRAYS}
 """Children of the entry that `save` writes anew; all others are carried along unread."""
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, ElementTree.ParseError)
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    ElementTree.ParseError,
+)
 """What h5py, NumPy and the XML parser raise on files that are not what they should be."""
 _MEMORY_PER_BIN = 45
 """Bytes: signal, error and number of events as float64, the mask, and what reading them takes."""
