@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcinv_core.crystal.crystal import Crystal
+from fcinv_core.crystal.force_constant_files import read_array
 from fcinv_core.crystal.matching import difference_between
+from fcinv_core.crystal.plausible import check_charges
 from fcinv_core.crystal.structure_files import PhonopyFile, read_phonopy_yaml
 from fcinv_core.errors import FcinvError
 from fcinv_core.files import read_text, require_file
@@ -25,24 +27,11 @@ if TYPE_CHECKING:
 LARGEST_BORN_FILE = 1_000_000
 """Bytes."""
 
-LARGEST_FILE = 400_000_000
-"""Bytes of a FORCE_CONSTANTS or force_constants.hdf5."""
-
 SAME_LATTICE = 0.05
 """Largest relative difference of lattice parameters between lattices of one crystal."""
 
 LARGEST = 1e4
 """eV/Å²: an atom of diamond has 50 with all others, and no bond is a hundred times as stiff."""
-
-MOST_CHARGE = 0.5
-"""Of the largest Born charge, that all together may have: exact ones add up to zero, and those of
-calculations nearly."""
-
-LARGEST_CHARGE = 50.0
-"""e: of perovskites, which have the largest Born charges, 10."""
-
-DIELECTRIC = (0.5, 1000.0)
-"""Of the vacuum it is 1, of lead telluride 30."""
 
 SAME_FACTOR = 0.1
 """Relative difference from e²/(4πε0), as files give it with three digits."""
@@ -110,7 +99,7 @@ class ForceConstants:
                 f"{path} holds force constants without a structure: give the structure and "
                 f"supercell too, or use a phonopy.yaml"
             )
-        values = _compact(_read_array(path, crystal), crystal, path)
+        values = _compact(read_array(path, crystal), crystal, path)
         if not np.isfinite(values).all():
             raise FcinvError(f"{path} holds force constants that are no finite numbers: correct it")
         force_constants = cls(crystal, values)
@@ -229,7 +218,7 @@ class ForceConstants:
                 f"{self.crystal.n_primitive} atoms of the primitive cell of "
                 f"{self.crystal.formula}: give one 3x3 tensor for each"
             )
-        _check_charges(np.array(born_charges, dtype=float), np.array(dielectric, dtype=float))
+        check_charges(np.array(born_charges, dtype=float), np.array(dielectric, dtype=float))
         if not abs(nac_factor / COULOMB_EV_ANGSTROM - 1) < SAME_FACTOR:
             raise FcinvError(
                 f"the factor {nac_factor:.6g} eV·Å with the Born charges is not e²/(4πε0): give "
@@ -361,89 +350,6 @@ class ForceConstants:
         See `difference_between`; lattices may differ by `SAME_LATTICE`.
         """
         return difference_between(self.crystal, other, SAME_LATTICE)
-
-
-def _check_charges(charges: np.ndarray, dielectric: np.ndarray) -> None:
-    """Refuse tensors that no crystal has, before symmetry averages over what is wrong with them."""
-    if not np.isfinite(charges).all() or np.abs(charges).max() > LARGEST_CHARGE:
-        raise FcinvError(
-            f"Born charges must be finite numbers of at most {LARGEST_CHARGE:.0f} e: correct them"
-        )
-    total = float(np.abs(charges.sum(axis=0)).max())
-    if total > MOST_CHARGE * max(float(np.abs(charges).max()), 1e-3):
-        raise FcinvError(
-            f"the Born charges add up to {total:.3g} e in a cell that is neutral: correct them"
-        )
-    symmetric = 0.5 * dielectric + 0.5 * dielectric.T
-    lowest, highest = DIELECTRIC
-    fits = np.shape(dielectric) == (3, 3) and np.isfinite(dielectric).all()
-    if not fits or not lowest < np.linalg.eigvalsh(symmetric).min() <= np.abs(symmetric).max():
-        raise FcinvError(
-            f"the high-frequency dielectric tensor must be 3 x 3 numbers and above {lowest} in "
-            "every direction: correct it"
-        )
-    if np.abs(symmetric).max() > highest:
-        raise FcinvError(
-            f"a high-frequency dielectric tensor of {np.abs(symmetric).max():.3g} is that of no "
-            "insulator: correct it"
-        )
-
-
-def _read_array(path: Path, crystal: Crystal) -> np.ndarray:
-    from phonopy.file_IO import parse_FORCE_CONSTANTS, read_force_constants_hdf5
-
-    indices = crystal.primitive_to_supercell
-    try:
-        # Both make room for all that a file claims to hold.
-        if path.suffix.lower() in (".hdf5", ".h5"):
-            _check_claims(path, crystal, _claimed_by_hdf5(path))
-            return np.array(read_force_constants_hdf5(path, p2s_map=indices))
-        _check_claims(path, crystal, _claimed_by_text(path))
-        return np.array(parse_FORCE_CONSTANTS(path, p2s_map=indices))
-    except FcinvError:
-        raise
-    except Exception as error:  # whatever phonopy and h5py raise on a broken file
-        raise FcinvError(
-            f"{path} cannot be read as force constants of {crystal.formula} "
-            f"({type(error).__name__}: {error}): is the supercell "
-            f"{crystal.supercell_matrix.tolist()} that of the file?"
-        ) from error
-
-
-def _claimed_by_text(path: Path) -> tuple[int, ...]:
-    """Numbers of atoms in the first line of a FORCE_CONSTANTS."""
-    if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"{path.stat().st_size} bytes are too many")
-    with open(path, encoding="utf-8") as stream:
-        words = stream.readline(200).split()
-    numbers = tuple(int(word) for word in words)
-    return numbers * 2 if len(numbers) == 1 else numbers
-
-
-def _claimed_by_hdf5(path: Path) -> tuple[int, ...]:
-    """Numbers of atoms by the shape of a dataset of force constants that lies in the file."""
-    import h5py
-
-    from fcinv_core.hdf5_values import hard_child, values_of
-
-    with h5py.File(path, "r") as file:
-        if "p2s_map" in file:
-            values_of(hard_child(file, "p2s_map"))
-        dataset = hard_child(file, "fc2" if "fc2" in file else "force_constants")
-        values_of(dataset, LARGEST_FILE // 8)
-        if dataset.dtype.kind != "f" or dataset.id.get_storage_size() == 0:
-            raise TypeError(f"{dataset.name} holds no numbers")
-        return tuple(dataset.shape[:2])
-
-
-def _check_claims(path: Path, crystal: Crystal, claimed: tuple[int, ...]) -> None:
-    n, total = crystal.n_primitive, crystal.n_supercell
-    if claimed not in ((n, total), (total, total)):
-        raise FcinvError(
-            f"{path} holds force constants for {' x '.join(map(str, claimed)) or 'no'} atoms, but "
-            f"{crystal.formula} in supercell {crystal.supercell_matrix.tolist()} has {n} in its "
-            f"primitive cell and {total} in all: give the supercell of the file"
-        )
 
 
 def _compact(values: np.ndarray, crystal: Crystal, path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fcinv_core.crystal.supercell_size import MOST_ATOMS
+from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
     from fcinv_core.crystal.crystal import Crystal
@@ -25,6 +26,17 @@ CLOSEST_ATOMS = 0.3
 
 MASSES = (0.5, 500.0)
 """u: muons and single nucleons are lighter, and nothing is heavier."""
+
+
+MOST_CHARGE = 0.5
+"""Of the largest Born charge, that all together may have: exact ones add up to zero, and those of
+calculations nearly."""
+
+LARGEST_CHARGE = 50.0
+"""e: of perovskites, which have the largest Born charges, 10."""
+
+DIELECTRIC = (0.5, 1000.0)
+"""Of the vacuum it is 1, of lead telluride 30."""
 
 
 def problem_of_cell(lattice: np.ndarray, positions: np.ndarray) -> str | None:
@@ -83,6 +95,44 @@ def problem_of(crystal: Crystal) -> str | None:
             "or the lattice is left-handed: give right-handed lattice vectors"
         )
     return None
+
+
+def check_charges(charges: np.ndarray, dielectric: np.ndarray) -> None:
+    """Refuse tensors that no crystal has, before symmetry averages over what is wrong with them.
+
+    Parameters
+    ----------
+    charges
+        (n_primitive, 3, 3) in e.
+    dielectric
+        (3, 3).
+
+    Raises
+    ------
+    FcinvError
+    """
+    if not np.isfinite(charges).all() or np.abs(charges).max() > LARGEST_CHARGE:
+        raise FcinvError(
+            f"Born charges must be finite numbers of at most {LARGEST_CHARGE:.0f} e: correct them"
+        )
+    total = float(np.abs(charges.sum(axis=0)).max())
+    if total > MOST_CHARGE * max(float(np.abs(charges).max()), 1e-3):
+        raise FcinvError(
+            f"the Born charges add up to {total:.3g} e in a cell that is neutral: correct them"
+        )
+    symmetric = 0.5 * dielectric + 0.5 * dielectric.T
+    lowest, highest = DIELECTRIC
+    fits = np.shape(dielectric) == (3, 3) and np.isfinite(dielectric).all()
+    if not fits or not lowest < np.linalg.eigvalsh(symmetric).min() <= np.abs(symmetric).max():
+        raise FcinvError(
+            f"the high-frequency dielectric tensor must be 3 x 3 numbers and above {lowest} in "
+            "every direction: correct it"
+        )
+    if np.abs(symmetric).max() > highest:
+        raise FcinvError(
+            f"a high-frequency dielectric tensor of {np.abs(symmetric).max():.3g} is that of no "
+            "insulator: correct it"
+        )
 
 
 def _closest(lattice: np.ndarray, positions: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from hostile import (
     born_files,
     force_constant_files,
     nexus_files,
+    nexus_numbers,
     phonopy_files,
     resolution_tables,
     stored_models,
@@ -17,6 +18,7 @@ from hostile.case import Case
 
 MODULES = (
     nexus_files,
+    nexus_numbers,
     structures,
     phonopy_files,
     force_constant_files,
