@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import os
+import re
 import secrets
 import zlib
 from collections.abc import Callable
@@ -53,6 +55,32 @@ def require_file(path: str | os.PathLike[str]) -> Path:
     except (OSError, ValueError):
         what = "does not exist"
     raise FcinvError(f"{given} {what}: give the path of a file")
+
+
+def is_deeply_nested(text: str, deepest: int = 50) -> bool:
+    """Whether brackets are nested so deeply in JSON or YAML that parsers may crash on it.
+
+    They call themselves for each level, until the stack is full.
+    """
+    depth = 0
+    for bracket in re.finditer(r"[\[\]{}]", text):
+        depth = depth + 1 if bracket[0] in "[{" else max(depth - 1, 0)
+        if depth > deepest:
+            return True
+    return False
+
+
+def parsed_json(text: str) -> Any:
+    """What a JSON document says.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or nested beyond all that we write.
+    """
+    if is_deeply_nested(text):
+        raise ValueError("nested too deeply")
+    return json.loads(text)
 
 
 def read_text(path: Path, largest: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fcinv_core.errors import FcinvError
-from fcinv_core.files import read_text, require_file
+from fcinv_core.files import is_deeply_nested, read_text, require_file
 
 COORDINATE_PRECISION = 3e-3
 """Å: how far atoms of a CIF or POSCAR may be off their special positions ("0.3333")."""
@@ -305,7 +305,7 @@ def _yaml_document(path: Path) -> dict[Any, Any]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = read_text(path, LARGEST_YAML)
-    if _is_deep(text):
+    if is_deeply_nested(text, _DEEPEST) or _NESTED_BLOCKS.search(text):
         raise FcinvError(f"{path} is no phonopy.yaml: its lists are nested too deeply")
     if _ALIAS.search(text):
         events = yaml.parse(text, Loader=loader)
@@ -333,18 +333,6 @@ _DEEPEST = 20
 """Lists in lists of a phonopy.yaml; it has three."""
 
 _NESTED_BLOCKS = re.compile(rf"^(?: {{200}}|[ \t]*(?:[-?][ \t]+){{{_DEEPEST}}})", re.MULTILINE)
-
-
-def _is_deep(text: str) -> bool:
-    """Whether lists are nested so deeply that the parser, which calls itself for each, crashes."""
-    if _NESTED_BLOCKS.search(text):
-        return True
-    depth = 0
-    for bracket in re.finditer(r"[\[\]{}]", text):
-        depth = depth + 1 if bracket[0] in "[{" else max(depth - 1, 0)
-        if depth > _DEEPEST:
-            return True
-    return False
 
 
 def _as_array(values: Any, dtype: type) -> np.ndarray | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fcinv_core.crystal import Crystal, ForceConstantBasis
 from fcinv_core.errors import FcinvError
-from fcinv_core.files import is_regular_file, write_whole
+from fcinv_core.files import is_regular_file, parsed_json, write_whole
 
 if TYPE_CHECKING:
     from fcinv_core.ensemble.prior import Prior
@@ -114,7 +114,7 @@ def load(path: str | Path) -> Prior:
         raise FcinvError(f"{path} is larger than any prior: give a file that Prior.save wrote")
     try:
         with safe_open(path, "numpy") as stored:
-            document = json.loads((stored.metadata() or {})["prior"])
+            document = parsed_json((stored.metadata() or {})["prior"])
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         if document["schema"] != SCHEMA:
             raise FcinvError(

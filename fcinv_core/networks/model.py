@@ -22,7 +22,7 @@ import torch
 from fcinv_core.ensemble import prior_file
 from fcinv_core.ensemble.prior import Prior
 from fcinv_core.errors import FcinvError
-from fcinv_core.files import is_regular_file, write_whole
+from fcinv_core.files import is_regular_file, parsed_json, write_whole
 from fcinv_core.networks.architectures import NETWORKS
 from fcinv_core.networks.estimate import ForceConstantEstimate
 from fcinv_core.networks.model_card import ModelCard
@@ -229,7 +229,7 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, 
     tensors = {}
     try:
         with safe_open(path, "numpy") as stored:
-            document = json.loads((stored.metadata() or {})[METADATA])
+            document = parsed_json((stored.metadata() or {})[METADATA])
             schema = document["schema"]
             if schema == SCHEMA and with_tensors:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
