@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_MESSAGE = 600
+"""Characters: names and values that a message repeats may come from a damaged file."""
+
 
 class FcinvError(Exception):
     """A problem with the input, told in one line: what is wrong, where, what to do.
@@ -14,7 +17,15 @@ class FcinvError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_one_line(message))
+
+
+def _one_line(message: str) -> str:
+    """Without what would act on a terminal, and the middle of a long message left out."""
+    words = " ".join(message.split())
+    line = "".join(character if character.isprintable() else "?" for character in words)
+    half = LONGEST_MESSAGE // 2
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[:half]} ... {line[-half:]}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from fcinv_core.crystal.elements import (
     incoherent_cross_sections,
     standard_masses,
 )
+from fcinv_core.crystal.plausible import problem_of, problem_of_cell
 from fcinv_core.crystal.structure_files import StructureFile, read_structure
 from fcinv_core.errors import FcinvError
 
@@ -63,6 +64,11 @@ class Crystal:
         (3, 3): primitive lattice = primitive_matrix.T @ lattice (rows), as in phonopy.
     symprec
         Å: tolerance for finding symmetry.
+
+    Raises
+    ------
+    FcinvError
+        When the numbers can be those of no crystal; see `fcinv_core.crystal.plausible`.
     """
 
     lattice: np.ndarray
@@ -73,6 +79,10 @@ class Crystal:
     supercell_matrix: np.ndarray
     primitive_matrix: np.ndarray
     symprec: float = field(default=1e-5, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if (problem := problem_of(self)) is not None:
+            raise FcinvError(problem)
 
     @classmethod
     def from_file(
@@ -97,7 +107,10 @@ class Crystal:
         """
         structure = read_structure(path)
         try:
-            return cls.from_cell(structure, supercell)
+            crystal = cls.from_cell(structure, supercell)
+            if structure.primitive_matrix is not None:
+                _ = crystal._cells  # refuses matrices that do not fit the cell
+            return crystal
         except FcinvError as error:
             raise FcinvError(f"{path}: {error}") from error
 
@@ -113,10 +126,12 @@ class Crystal:
             When the cell is no crystal, or the supercell not an integer matrix with a
             positive determinant.
         """
+        if (problem := problem_of_cell(cell.lattice, cell.positions)) is not None:
+            raise FcinvError(problem)
         masses = cell.masses
         if masses is None:
             masses = standard_masses(cell.symbols)
-        primitive_matrix, conventional = _find_primitive_and_conventional(cell)
+        primitive_matrix, conventional = _find_primitive_and_conventional(cell, masses)
         if cell.primitive_matrix is not None:
             primitive_matrix = cell.primitive_matrix
         if supercell is not None:
@@ -153,7 +168,7 @@ class Crystal:
                 for name in _ARRAYS
             }
             return cls(symbols=tuple(document["symbols"]), symprec=document["symprec"], **arrays)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise FcinvError(
                 f"no crystal in a document of {type(document).__name__} ({error}): it was made by "
                 "another version, or is damaged"
@@ -195,13 +210,13 @@ class Crystal:
         from phonopy import Phonopy
         from phonopy.structure.atoms import PhonopyAtoms
 
-        cell = PhonopyAtoms(
-            symbols=list(self.symbols),
-            cell=self.lattice,
-            scaled_positions=self.positions,
-            masses=self.masses,
-        )
         try:
+            cell = PhonopyAtoms(
+                symbols=list(self.symbols),
+                cell=self.lattice,
+                scaled_positions=self.positions,
+                masses=self.masses,
+            )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return Phonopy(
@@ -440,7 +455,9 @@ def _symmetry_dataset(cell: Any, symprec: float) -> Any:
     return dataset
 
 
-def _find_primitive_and_conventional(cell: StructureFile) -> tuple[np.ndarray, np.ndarray]:
+def _find_primitive_and_conventional(
+    cell: StructureFile, masses: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """phonopy's primitive matrix, and the cell whose multiples make a good supercell.
 
     That is the cell of the file, unless it is primitive and the conventional one is larger;
@@ -450,7 +467,10 @@ def _find_primitive_and_conventional(cell: StructureFile) -> tuple[np.ndarray, n
     from phonopy.structure.cells import get_primitive_matrix_with_auto
 
     atoms = PhonopyAtoms(
-        symbols=list(cell.symbols), cell=cell.lattice, scaled_positions=cell.positions
+        symbols=list(cell.symbols),
+        cell=cell.lattice,
+        scaled_positions=cell.positions,
+        masses=masses,
     )
     dataset = _symmetry_dataset((cell.lattice, cell.positions, atoms.numbers), 1e-5)
     primitive_matrix = np.array(get_primitive_matrix_with_auto(atoms, "auto"), dtype=float)

@@ -13,16 +13,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcinv_core.crystal.crystal import Crystal
+from fcinv_core.crystal.force_constant_files import read_array
 from fcinv_core.crystal.matching import difference_between
-from fcinv_core.crystal.structure_files import PhonopyFile, read_phonopy_yaml, require_file
+from fcinv_core.crystal.plausible import check_charges
+from fcinv_core.crystal.structure_files import PhonopyFile, read_phonopy_yaml
 from fcinv_core.errors import FcinvError
+from fcinv_core.files import read_text, require_file
 from fcinv_core.units import COULOMB_EV_ANGSTROM, ENERGY_SQUARED_PER_DYNAMICAL
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
+LARGEST_BORN_FILE = 1_000_000
+"""Bytes."""
+
 SAME_LATTICE = 0.05
 """Largest relative difference of lattice parameters between lattices of one crystal."""
+
+LARGEST = 1e4
+"""eV/Å²: an atom of diamond has 50 with all others, and no bond is a hundred times as stiff."""
+
+SAME_FACTOR = 0.1
+"""Relative difference from e²/(4πε0), as files give it with three digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +99,12 @@ class ForceConstants:
                 f"{path} holds force constants without a structure: give the structure and "
                 f"supercell too, or use a phonopy.yaml"
             )
-        return cls(crystal, _compact(_read_array(path, crystal), crystal, path))
+        values = _compact(read_array(path, crystal), crystal, path)
+        if not np.isfinite(values).all():
+            raise FcinvError(f"{path} holds force constants that are no finite numbers: correct it")
+        force_constants = cls(crystal, values)
+        force_constants._check(path)
+        return force_constants
 
     @classmethod
     def _from_phonopy_yaml(cls, path: Path) -> ForceConstants:
@@ -97,6 +114,7 @@ class ForceConstants:
                 content.structure,
                 np.eye(3) if content.structure.supercell_matrix is None else None,
             )
+            _ = crystal.n_primitive  # refuses matrices that do not fit the cell
         except FcinvError as error:
             raise FcinvError(f"{path}: {error}") from error
         if content.force_constants is not None:
@@ -109,11 +127,39 @@ class ForceConstants:
                 f"force constants included (phonopy --include-all, or "
                 f"save(settings={{'force_constants': True}}))"
             )
-        force_constants = cls(crystal, values)
+        try:
+            force_constants = cls(crystal, values)
+        except FcinvError as error:
+            raise FcinvError(f"{path}: {error}") from error
+        force_constants._check(path)
         if content.born_charges is None or content.dielectric is None:
             return force_constants
         factor = COULOMB_EV_ANGSTROM if content.nac_factor is None else content.nac_factor
-        return force_constants.with_born_charges(content.born_charges, content.dielectric, factor)
+        try:
+            return force_constants.with_born_charges(
+                content.born_charges, content.dielectric, factor
+            )
+        except FcinvError as error:
+            raise FcinvError(f"{path}: {error}") from error
+
+    def _check(self, path: Path) -> None:
+        """Refuse what can be no force constants of the crystal."""
+        from fcinv_core.crystal.force_constant_symmetry import LARGEST_ASYMMETRY, asymmetry
+
+        largest = float(np.abs(self.values).max())
+        if not 0 < largest < LARGEST:
+            raise FcinvError(
+                f"the largest force constant in {path} is {largest:.3g} eV/Å², which no crystal "
+                "has: write them in phonopy's units"
+            )
+        found = asymmetry(self.values, self.crystal)
+        if found > LARGEST_ASYMMETRY:
+            raise FcinvError(
+                f"the force constants in {path} do not have the symmetry of {self.crystal.formula} "
+                f"({self.crystal.space_group}; {found:.0%} is against it): they belong to another "
+                "crystal, or list atoms in another order; write them with phonopy, for this "
+                "structure and supercell"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write a phonopy.yaml, force constants included, in one go.
@@ -161,7 +207,8 @@ class ForceConstants:
         Raises
         ------
         FcinvError
-            When the tensors are not one for each atom of the primitive cell.
+            When the tensors are not one for each atom of the primitive cell, add up to a charge,
+            or are no numbers that charges or dielectric tensors can have.
         """
         from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 
@@ -170,6 +217,12 @@ class ForceConstants:
                 f"Born charges of shape {np.shape(born_charges)} do not fit the "
                 f"{self.crystal.n_primitive} atoms of the primitive cell of "
                 f"{self.crystal.formula}: give one 3x3 tensor for each"
+            )
+        check_charges(np.array(born_charges, dtype=float), np.array(dielectric, dtype=float))
+        if not abs(nac_factor / COULOMB_EV_ANGSTROM - 1) < SAME_FACTOR:
+            raise FcinvError(
+                f"the factor {nac_factor:.6g} eV·Å with the Born charges is not e²/(4πε0): give "
+                f"{COULOMB_EV_ANGSTROM:.4f}"
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -189,21 +242,25 @@ class ForceConstants:
         FcinvError
             When the file is missing or does not fit the crystal.
         """
-        from phonopy.file_IO import parse_BORN
+        from phonopy.file_IO import parse_BORN_from_strings
 
         path = require_file(path)
+        text = read_text(path, LARGEST_BORN_FILE)
         try:
-            content = parse_BORN(
-                self.crystal.primitive, symprec=self.crystal.symprec, filename=path
+            content = parse_BORN_from_strings(
+                text, self.crystal.primitive, symprec=self.crystal.symprec
             )
         except Exception as error:  # phonopy raises what its parser meets
             raise FcinvError(
                 f"{path} cannot be read as a BORN file of {self.crystal.formula} "
-                f"({type(error).__name__}: {error})"
+                f"({type(error).__name__}: {error}): write it with phonopy's phonopy-vasp-born, or "
+                "as its documentation shows"
             ) from error
-        return self.with_born_charges(
-            content["born"], content["dielectric"], content.get("factor") or COULOMB_EV_ANGSTROM
-        )
+        factor = content.get("factor") or COULOMB_EV_ANGSTROM
+        try:
+            return self.with_born_charges(content["born"], content["dielectric"], factor)
+        except FcinvError as error:
+            raise FcinvError(f"{path}: {error}") from error
 
     def with_values(self, values: np.ndarray) -> ForceConstants:
         """The same crystal and Born charges with other force constants (eV/Å²)."""
@@ -293,22 +350,6 @@ class ForceConstants:
         See `difference_between`; lattices may differ by `SAME_LATTICE`.
         """
         return difference_between(self.crystal, other, SAME_LATTICE)
-
-
-def _read_array(path: Path, crystal: Crystal) -> np.ndarray:
-    from phonopy.file_IO import parse_FORCE_CONSTANTS, read_force_constants_hdf5
-
-    indices = crystal.primitive_to_supercell
-    try:
-        if path.suffix.lower() in (".hdf5", ".h5"):
-            return np.array(read_force_constants_hdf5(path, p2s_map=indices))
-        return np.array(parse_FORCE_CONSTANTS(path, p2s_map=indices))
-    except Exception as error:  # whatever phonopy and h5py raise on a broken file
-        raise FcinvError(
-            f"{path} cannot be read as force constants of {crystal.formula} "
-            f"({type(error).__name__}: {error}): is the supercell "
-            f"{crystal.supercell_matrix.tolist()} that of the file?"
-        ) from error
 
 
 def _compact(values: np.ndarray, crystal: Crystal, path: Path) -> np.ndarray:

@@ -14,6 +14,9 @@ import numpy as np
 from fcinv_core.crystal.crystal import Crystal
 from fcinv_core.errors import FcinvError
 
+LARGEST_CELL = 40
+"""Primitive lattice vectors along an axis of a cell: far larger ones are searched in vain."""
+
 EQUALLY_GOOD = 0.005
 """Strains that differ by less are no reason to prefer one setting: lattice parameters of a
 sample alignment are no better."""
@@ -95,8 +98,10 @@ def _metric(lattice_parameters: Sequence[float]) -> np.ndarray:
     metric = np.ones((3, 3))
     for (i, j), cosine in zip(((1, 2), (0, 2), (0, 1)), cosines, strict=True):
         metric[i, j] = metric[j, i] = cosine
-    metric *= np.outer(lengths, lengths)
-    if not np.all(lengths > 0) or not np.all(np.linalg.eigvalsh(metric) > 0):
+    with np.errstate(all="ignore"):  # lengths may be anything
+        metric = metric * np.outer(lengths, lengths)
+    sane = np.isfinite(metric).all() and np.all(lengths > 0)
+    if not sane or not np.all(np.linalg.eigvalsh(metric) > 0):
         raise FcinvError(
             f"lattice parameters {_in_words(lattice_parameters)} describe no cell: correct the "
             f"UB matrix of the data"
@@ -118,6 +123,8 @@ def cells_like(metric: np.ndarray, primitive: np.ndarray, tolerance: float) -> n
     """
     lengths = np.sqrt(np.diag(metric))
     reach = lengths.max() * (1 + tolerance) * np.linalg.norm(np.linalg.inv(primitive), axis=0)
+    if reach.max() > LARGEST_CELL:
+        return np.zeros((0, 3, 3), dtype=int)
     ranges = [np.arange(-n, n + 1) for n in np.floor(reach + 1e-6).astype(int)]
     points = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
     norms = np.linalg.norm(points @ primitive, axis=1)

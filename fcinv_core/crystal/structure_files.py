@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,29 @@ from typing import Any
 import numpy as np
 
 from fcinv_core.errors import FcinvError
+from fcinv_core.files import is_deeply_nested, read_text, require_file
 
 COORDINATE_PRECISION = 3e-3
 """Å: how far atoms of a CIF or POSCAR may be off their special positions ("0.3333")."""
+
+LARGEST_TEXT = 10_000_000
+"""Bytes of a CIF or POSCAR."""
+
+LARGEST_YAML = 100_000_000
+"""Bytes of a phonopy.yaml: parsing a larger one takes tens of gigabytes of memory."""
+
+_OPERATIONS = (
+    "_space_group_symop_operation_xyz",
+    "_space_group_symop.operation_xyz",
+    "_symmetry_equiv_pos_as_xyz",
+)
+"""Names of the list of symmetry operations in a CIF."""
+
+_MOST_OPERATIONS = 192
+"""Of a space group: Fm-3m has as many."""
+
+MOST_SITES = 2000
+"""Atoms that a CIF or POSCAR may list."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +87,6 @@ class PhonopyFile:
     nac_factor: float | None
 
 
-def require_file(path: str | Path) -> Path:
-    """``path`` as a Path that exists.
-
-    Raises
-    ------
-    FcinvError
-        When there is no such file.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        what = "is a directory" if path.is_dir() else "does not exist"
-        raise FcinvError(f"{path} {what}: give the path of a file")
-    return path
-
-
 def read_structure(path: str | Path) -> StructureFile:
     """Read a POSCAR/CONTCAR, CIF or phonopy.yaml.
 
@@ -109,7 +116,8 @@ def structure_format(path: Path) -> str:
     if "poscar" in name or "contcar" in name or name.endswith(".vasp"):
         return "vasp"
     try:
-        head = path.read_text(encoding="utf-8", errors="replace")[:20000]
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            head = stream.read(20000)
     except OSError as error:
         raise FcinvError(f"{path} cannot be read: {error.strerror}") from error
     if "\nunit_cell:" in head:
@@ -121,13 +129,19 @@ def _read_with_ase(path: Path, kind: str) -> StructureFile:
     import ase.io
     from ase.spacegroup.symmetrize import refine_symmetry
 
+    text = read_text(path, LARGEST_TEXT)
+    stream = io.StringIO(text)
+    # Where the POSCAR names no elements, ASE looks for a POTCAR beside it.
+    setattr(stream, "name", str(path))  # noqa: B010
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            atoms: Any = ase.io.read(path, format=kind)
+            # ASE leaves out the rows of a CIF that lack a column, atoms among them.
+            warnings.filterwarnings("error", message="Wrong number")
+            _refuse_impossible(path, text, kind)
+            atoms: Any = ase.io.read(stream, format=kind)
             _refuse_disorder(path, atoms)
-            if len(atoms) == 0 or abs(np.linalg.det(atoms.cell.array)) < 1e-3:
-                raise FcinvError(f"{path} holds no atoms in a three-dimensional cell")
+            _refuse_no_crystal(path, atoms)
             refine_symmetry(atoms, symprec=COORDINATE_PRECISION)
     except FcinvError:
         raise
@@ -143,6 +157,66 @@ def _read_with_ase(path: Path, kind: str) -> StructureFile:
         symbols=tuple(atoms.get_chemical_symbols()),
         masses=isotopes,
     )
+
+
+def _refuse_impossible(path: Path, text: str, kind: str) -> None:
+    """Refuse what would take for ever to read, or comes out as another cell."""
+    n_sites = _sites_of_cif(path, text) if kind == "cif" else _sites_of_poscar(path, text)
+    if n_sites > MOST_SITES:
+        raise FcinvError(
+            f"{path} lists {n_sites} atoms, more than the {MOST_SITES} that can be handled: give "
+            "the unit cell"
+        )
+
+
+def _sites_of_poscar(path: Path, text: str) -> int:
+    lines = text.splitlines()
+    # The line of numbers comes after that of elements, which old files lack.
+    counts = next((line.split() for line in lines[5:7] if line.strip()[:1].isdigit()), [])
+    n_sites = sum(int(word[:12]) for word in counts if word.isdecimal())
+    if n_sites > len(lines):
+        raise FcinvError(
+            f"{path} says that it holds {n_sites} atoms and has {len(lines)} lines: it is damaged "
+            "or cut off"
+        )
+    return n_sites
+
+
+def _sites_of_cif(path: Path, text: str) -> int:
+    from ase.io.cif import parse_cif
+
+    n_sites = 0
+    for block in parse_cif(io.StringIO(text)):
+        cell = block.get_cellpar()
+        if cell is None:
+            continue
+        lengths, angles = np.array(cell[:3], dtype=float), np.array(cell[3:], dtype=float)
+        if not np.isfinite(lengths).all() or not ((angles > 0) & (angles < 180)).all():
+            raise FcinvError(f"{path} has a cell that is none, {cell}: correct it")
+        operations = next((block[name] for name in _OPERATIONS if name in block), ())
+        if isinstance(operations, list) and len(operations) > _MOST_OPERATIONS:
+            raise FcinvError(
+                f"{path} lists {len(operations)} symmetry operations, and no space group has more "
+                f"than {_MOST_OPERATIONS}: correct it"
+            )
+        sites = block.get("_atom_site_label", ())
+        n_sites = max(n_sites, len(sites) if isinstance(sites, list) else 1)
+    return n_sites
+
+
+def _refuse_no_crystal(path: Path, atoms: Any) -> None:
+    """Refuse what libraries further on crash on."""
+    lattice, positions = atoms.cell.array, atoms.get_positions()
+    if len(atoms) == 0 or not np.isfinite(lattice).all() or abs(np.linalg.det(lattice)) < 1e-3:
+        raise FcinvError(f"{path} holds no atoms in a three-dimensional cell")
+    scale = np.abs(lattice).max()
+    if not np.isfinite(positions).all() or np.abs(positions).max() > 1000 * scale:
+        raise FcinvError(f"{path} has atoms far outside of its cell: correct their coordinates")
+    if len(atoms) > MOST_SITES:
+        raise FcinvError(
+            f"{path} holds {len(atoms)} atoms in its unit cell, more than the {MOST_SITES} that "
+            "can be handled: give a smaller cell"
+        )
 
 
 def _refuse_disorder(path: Path, atoms: Any) -> None:
@@ -164,17 +238,24 @@ def read_phonopy_yaml(path: str | Path) -> PhonopyFile:
     FcinvError
         When the file is missing, unreadable, or without a unit cell.
     """
-    from phonopy.interface.phonopy_yaml import PhonopyYaml
+    from phonopy.interface.phonopy_yaml import load_phonopy_yaml
     from phonopy.physical_units import get_calculator_physical_units
     from phonopy.structure.dataset import forces_in_dataset
 
     path = require_file(path)
     try:
-        content = PhonopyYaml().read(path)
+        document = _yaml_document(path)
+        content = load_phonopy_yaml(document)
+        given = np.array(document.get("supercell_matrix", 1), dtype=float)
+        if not np.array_equal(given, np.rint(given)):
+            raise ValueError("the supercell matrix is not of whole numbers")
+    except FcinvError:
+        raise
     except Exception as error:  # yaml and phonopy raise many kinds
         reason = str(error).split("\n")[0]
         raise FcinvError(
-            f"{path} cannot be read as a phonopy.yaml ({type(error).__name__}: {reason})"
+            f"{path} cannot be read as a phonopy.yaml ({type(error).__name__}: {reason}): save it "
+            "from phonopy again"
         ) from error
     cell = content.unitcell
     if cell is None:
@@ -213,6 +294,45 @@ def read_phonopy_yaml(path: str | Path) -> PhonopyFile:
         dielectric=None if nac is None else np.array(nac["dielectric"], dtype=float),
         nac_factor=factor,
     )
+
+
+def _yaml_document(path: Path) -> dict[Any, Any]:
+    """The plain data of a YAML file.
+
+    phonopy itself loads with a loader that does what a file says, running commands included.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = read_text(path, LARGEST_YAML)
+    if is_deeply_nested(text, _DEEPEST) or _NESTED_BLOCKS.search(text):
+        raise FcinvError(f"{path} is no phonopy.yaml: its lists are nested too deeply")
+    if _ALIAS.search(text):
+        events = yaml.parse(text, Loader=loader)
+        if any(isinstance(event, yaml.AliasEvent) for event in events):
+            # A few of them, one in another, stand for more data than any memory holds.
+            raise FcinvError(
+                f"{path} has YAML aliases (*name), which phonopy does not write: save it from "
+                "phonopy again"
+            )
+    if _NUMBER_WITHOUT_END.search(text):
+        raise FcinvError(f"{path} is no phonopy.yaml: it has numbers without end")
+    document = yaml.load(text, Loader=loader)
+    if not isinstance(document, dict):
+        raise FcinvError(f"{path} is no phonopy.yaml: give one that phonopy's save() wrote")
+    return document
+
+
+_ALIAS = re.compile(r"(?:^|[\s\[{,:-])\*[^\s*]", re.MULTILINE)
+"""Where an alias may be."""
+
+_NUMBER_WITHOUT_END = re.compile(r"(?::[0-9]{1,2}){30}")
+"""YAML reads 1:59:59 as a number, in a time that grows with the square of its length."""
+
+_DEEPEST = 20
+"""Lists in lists of a phonopy.yaml; it has three."""
+
+_NESTED_BLOCKS = re.compile(rf"^(?: {{200}}|[ \t]*(?:[-?][ \t]+){{{_DEEPEST}}})", re.MULTILINE)
 
 
 def _as_array(values: Any, dtype: type) -> np.ndarray | None:

@@ -15,12 +15,19 @@ import numpy as np
 
 from fcinv_core.crystal import Crystal, ForceConstantBasis
 from fcinv_core.errors import FcinvError
-from fcinv_core.files import write_whole
+from fcinv_core.files import is_regular_file, parsed_json, write_whole
 
 if TYPE_CHECKING:
     from fcinv_core.ensemble.prior import Prior
 
 SCHEMA = 2
+
+LARGEST_FILE = 200_000_000
+"""Bytes: that of corundum takes 3 million."""
+
+_LARGEST = 1e6
+"""Far above any number in the arrays of a prior, in their units."""
+
 _ARRAYS = ("centre", "factor", "distances")
 _CHARGES = ("born_charges", "dielectric")
 
@@ -73,6 +80,11 @@ def from_stored(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -
     if arrays["centre"].shape != (n,) or len(arrays["factor"]) != n:
         raise ValueError(f"arrays of a prior do not fit its {n} parameters")
     low, high = document["energy_range"]
+    if not 0 < low <= high < np.inf:
+        raise ValueError(f"no range of energies: {low} to {high} meV")
+    for name in ("map.values", *_ARRAYS):
+        if arrays[name].dtype.kind != "f" or not (np.abs(arrays[name]) < _LARGEST).all():
+            raise ValueError(f"{name} of a prior does not hold plausible numbers")
     return Prior(
         basis=basis,
         widths=PriorWidths(**document["widths"]),
@@ -96,11 +108,13 @@ def load(path: str | Path) -> Prior:
     """Read what `save` wrote; see `Prior.load`."""
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
+    if not is_regular_file(path):
         raise FcinvError(f"no prior at {path}: give a file that Prior.save wrote")
+    if Path(path).stat().st_size > LARGEST_FILE:
+        raise FcinvError(f"{path} is larger than any prior: give a file that Prior.save wrote")
     try:
         with safe_open(path, "numpy") as stored:
-            document = json.loads((stored.metadata() or {})["prior"])
+            document = parsed_json((stored.metadata() or {})["prior"])
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         if document["schema"] != SCHEMA:
             raise FcinvError(
@@ -108,7 +122,18 @@ def load(path: str | Path) -> Prior:
                 f"{SCHEMA}: build it again"
             )
         return from_stored(document, arrays)
-    except (SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
+    except FcinvError as error:
+        raise FcinvError(f"the prior {path} is damaged: {error}; build it again") from error
+    except (
+        SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OSError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise FcinvError(
             f"{path} is damaged or no prior ({type(error).__name__}): build it again"
         ) from error

@@ -16,6 +16,8 @@ _MOMENTUM_FRAMES = {"hkl": "HKL", "qsample": "QSample", "qlab": "QLab"}
 _FRAMES_THAT_SAY_NOTHING = ("", "generalframe", "unknownframe", "unknown")
 _NEGLIGIBLE = 1e-6
 """Components this small in an axis name are numerical noise (MDNorm prints "1e-17H")."""
+_BEYOND_REACH = 1e6
+"""No momentum, energy or component of a direction is as large in any unit that axes have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,12 @@ class Axis:
 
     def __post_init__(self) -> None:
         edges = np.ascontiguousarray(self.edges, dtype=np.float64)
-        if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0):
+        if (
+            edges.ndim != 1
+            or edges.size < 2
+            or not np.all(np.abs(edges) < _BEYOND_REACH)
+            or not np.all(np.diff(edges) > 0)
+        ):
             raise FcinvError(
                 f"axis {self.name!r}: bin edges must be at least two ascending numbers; "
                 "check the binning of this dimension"
@@ -151,6 +158,8 @@ class Axis:
             number, letter = part.groups()
             if letter:
                 value = float(number + "1" if number in ("", "+", "-") else number)
+                if not abs(value) < _BEYOND_REACH:
+                    return None
                 if abs(value) > _NEGLIGIBLE:
                     direction[i] = value
                     letters.add(letter.upper())

@@ -12,6 +12,8 @@ import numpy as np
 
 _LARGEST_PLAUSIBLE_MEAN = 5.0
 """Expected counts above which none at all is no accident: the probability is exp(-5)."""
+_EXTREMES = (1e-100, 1e100)
+"""Signals and variances outside are damage, and their squares are no numbers any more."""
 
 
 def effective_counts(signal: np.ndarray, variance: np.ndarray, covered: np.ndarray) -> np.ndarray:
@@ -97,6 +99,7 @@ def _kinds(
     signal: np.ndarray, variance: np.ndarray, covered: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bins with counts, and covered bins in which nothing was counted."""
-    counted = covered & (signal > 0) & (variance > 0)
+    low, high = _EXTREMES
+    counted = covered & (signal > low) & (signal < high) & (variance > low) & (variance < high)
     empty = covered & (signal == 0) & (variance == 0)
     return counted, empty

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fcinv_core.errors import FcinvError
+from fcinv_core.hdf5_values import hard_child, values_of
+
 TEMPERATURE_LOGS = (
     "SampleTemperature",
     "SampleTemp",
@@ -27,6 +30,9 @@ INCIDENT_ENERGY_LOGS = ("Ei", "IncidentEnergy", "EnergyRequest", "EiNominal", "E
 
 RUN_NUMBER_LOGS = ("run_number", "run")
 """Log names that hold the run number, best first."""
+
+_CELL_VOLUMES = (1.0, 1e7)
+"""Å³: smallest and largest volume of a unit cell that a UB matrix can mean."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,10 @@ class Logs:
             values = self.numbers(name)
             if values is not None:
                 values = values[np.isfinite(values)]
-                if values.size and values.mean() > 0:
-                    return float(values.mean())
+                with np.errstate(over="ignore"):
+                    mean = float(values.mean()) if values.size else 0.0
+                if mean > 0:
+                    return mean
         return None
 
     def text(self, names: Sequence[str]) -> str:
@@ -143,13 +151,23 @@ class ExperimentInfo:
         """Read an ``experimentN`` group (h5py) of a file written by SaveMD.
 
         Whatever is missing or unreadable is left unknown, as Mantid's own loader does.
+
+        Raises
+        ------
+        FcinvError
+            When there is a UB matrix that can be none.
         """
         crystal = child(group, "sample/oriented_lattice")
         ub = _numbers(crystal, "orientation_matrix", 9)
+        if ub is not None:
+            _check_ub(ub.reshape(3, 3))
         cell = [_numbers(crystal, f"unit_cell_{name}", 1) for name in _CELL]
         logs = child(group, "logs")
         return cls.from_logs(
-            Logs([] if logs is None else list(logs), lambda name: child(logs, f"{name}/value")[()]),
+            Logs(
+                [] if logs is None else list(logs),
+                lambda name: values_of(child(logs, f"{name}/value")),
+            ),
             ub=None if ub is None else ub.reshape(3, 3),
             lattice=_lattice(cell, ub),
             goniometer=_goniometer(logs),
@@ -192,6 +210,17 @@ def lattice_from_ub(ub: np.ndarray) -> tuple[float, ...]:
     return tuple(float(x) for x in (*lengths, *np.degrees(np.arccos(cosines))))
 
 
+def _check_ub(ub: np.ndarray) -> None:
+    smallest, largest = _CELL_VOLUMES
+    with np.errstate(over="ignore", invalid="ignore"):
+        determinant = abs(float(np.linalg.det(ub)))
+    if not np.isfinite(ub).all() or not 1 / largest < determinant < 1 / smallest:
+        raise FcinvError(
+            "the UB matrix of the sample is not that of a crystal: it is singular, not finite, or "
+            "of a cell of an impossible volume; run SetUB on the data before the reduction"
+        )
+
+
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
@@ -216,6 +245,8 @@ def _goniometer(logs: Any) -> tuple[GoniometerAxis, ...]:
         degrees = float(angle[0])
         if _decode(attributes.get("unit", "deg")) == "rad":
             degrees = float(np.degrees(degrees))
+        if not np.isfinite([degrees, *direction]).all() or not direction.any():
+            return ()
         x, y, z = (float(component) for component in direction)
         sense = -1 if _decode(attributes.get("sense", "CCW")) == "CW" else 1
         axes.append(GoniometerAxis(text_of(child(axis, "name")), degrees, (x, y, z), sense))
@@ -223,18 +254,18 @@ def _goniometer(logs: Any) -> tuple[GoniometerAxis, ...]:
 
 
 def child(group: Any, path: str) -> Any:
-    """The group or dataset at ``path``, or None."""
+    """The group or dataset at ``path``, or None; links out of the file are not followed."""
     if group is None:
         return None
     try:
-        return group[path]
+        return hard_child(group, path)
     except (KeyError, ValueError, TypeError, OSError, RuntimeError):
         return None
 
 
 def _numbers(group: Any, path: str, count: int | None = None) -> np.ndarray | None:
     """A dataset as a flat float array; None if missing, not numbers, or not ``count`` of them."""
-    return _as_numbers(lambda: child(group, path)[()], count)
+    return _as_numbers(lambda: values_of(child(group, path)), count)
 
 
 def _as_numbers(read: Callable[[], Any], count: int | None) -> np.ndarray | None:
@@ -242,6 +273,8 @@ def _as_numbers(read: Callable[[], Any], count: int | None) -> np.ndarray | None
         values = np.asarray(read()).ravel()
         if values.dtype.kind in "SO":
             values = np.array([_decode(value) for value in values])
+        elif values.dtype.kind not in "fiub":
+            return None
         values = values.astype(np.float64)
     except (TypeError, ValueError, OSError, RuntimeError):
         return None
@@ -250,14 +283,14 @@ def _as_numbers(read: Callable[[], Any], count: int | None) -> np.ndarray | None
 
 def text_of(dataset: Any) -> str:
     """The first value of a dataset as text; empty if there is none."""
-    return _as_text(lambda: dataset[()])
+    return _as_text(lambda: values_of(dataset))
 
 
 def _as_text(read: Callable[[], Any]) -> str:
     try:
         values = np.asarray(read()).ravel()
         return _decode(values[0]) if values.size else ""
-    except (TypeError, OSError, RuntimeError):
+    except (TypeError, ValueError, OSError, RuntimeError):
         return ""
 
 

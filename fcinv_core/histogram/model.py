@@ -290,12 +290,16 @@ class SQEHistogram:
     def projection(self) -> Projection:
         """Map from the momentum axes to hkl; raises FcinvError if there is none."""
         first = self.experiments[0] if self.experiments else ExperimentInfo()
-        return Projection.from_axes(
-            [self.axes[i] for i in self.momentum_axes],
-            w_matrix=first.w_matrix,
-            ub=first.ub,
-            rotation=first.rotation if self.orientations <= 1 else None,
-        )
+        axes = [self.axes[i] for i in self.momentum_axes]
+        try:
+            return Projection.from_axes(
+                axes,
+                w_matrix=first.w_matrix,
+                ub=first.ub,
+                rotation=first.rotation if self.orientations <= 1 else None,
+            )
+        except FcinvError as error:
+            raise FcinvError(f"{self.source}: {error}") from error
 
     @property
     def hkl_matrix(self) -> np.ndarray:

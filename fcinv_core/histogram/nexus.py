@@ -11,6 +11,7 @@ Q conventions: ``QConvention`` says whether Q = ki - kf ("Inelastic") or kf - ki
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 import xml.etree.ElementTree as ElementTree
@@ -22,7 +23,8 @@ import h5py
 import numpy as np
 
 from fcinv_core.errors import FcinvError
-from fcinv_core.files import write_whole
+from fcinv_core.files import is_regular_file, write_whole
+from fcinv_core.hdf5_values import MOST_VALUES, hard_child, numbers_of
 from fcinv_core.histogram.axes import Axis
 from fcinv_core.histogram.experiment import ExperimentInfo
 from fcinv_core.histogram.model import SQEHistogram
@@ -33,13 +35,26 @@ from fcinv_core.histogram.nexus_types import (
     write_group,
     write_numbers,
 )
+from fcinv_core.limits import available_memory
 
 ENTRY = "MDHistoWorkspace"
 ARRAYS = ("signal", "errors_squared", "num_events", "mask")
 _REWRITTEN = {"data", "coordinate_system", "visual_normalization", "dimensions", *ARRAYS}
 """Children of the entry that `save` writes anew; all others are carried along unread."""
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, ElementTree.ParseError)
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    ElementTree.ParseError,
+)
 """What h5py, NumPy and the XML parser raise on files that are not what they should be."""
+_MEMORY_PER_BIN = 45
+"""Bytes: signal, error and number of events as float64, the mask, and what reading them takes."""
+_MOST_RUNS = 5000
+"""Of a measurement: some hundreds of goniometer angles, each measured several times."""
 _FRAME_OF_COORDINATE_SYSTEM = {1: "QLab", 2: "QSample", 3: "HKL"}
 
 
@@ -52,7 +67,7 @@ def load(path: str | Path) -> SQEHistogram:
         No such file, not an MDHistoWorkspace written by SaveMD, or damaged.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_regular_file(path):
         raise FcinvError(f"no such file: {path}; check the path")
     if not h5py.is_hdf5(path):
         raise FcinvError(
@@ -65,6 +80,10 @@ def load(path: str | Path) -> SQEHistogram:
         reason = str(error).strip("'\"") or type(error).__name__
         raise FcinvError(
             f"cannot read {path}: {reason}; the file is damaged or incomplete, save it again"
+        ) from error
+    except MemoryError as error:
+        raise FcinvError(
+            f"{path} needs more memory than there is; use coarser bins or cut the data"
         ) from error
 
 
@@ -91,7 +110,7 @@ def save(histogram: SQEHistogram, path: str | Path) -> None:
 
 def _entry(file: Any, path: Path) -> Any:
     if ENTRY in file:
-        return file[ENTRY]
+        return hard_child(file, ENTRY)
     if "MDEventWorkspace" in file:
         raise FcinvError(
             f"{path} holds events (MDEventWorkspace), not a histogram; bin them with MDNorm or "
@@ -105,7 +124,7 @@ def _entry(file: Any, path: Path) -> Any:
 
 
 def _read(entry: Any, path: Path) -> SQEHistogram:
-    data = entry["data"] if "data" in entry else entry
+    data = hard_child(entry, "data") if "data" in entry else entry
     coordinate_system = _coordinate_system(entry)
     try:
         if "data" in entry:
@@ -115,8 +134,9 @@ def _read(entry: Any, path: Path) -> SQEHistogram:
     except FcinvError as error:
         raise FcinvError(f"{path}: {error}") from error
     shape = tuple(axis.n_bins for axis in axes)
+    _check_memory(shape, path)
     arrays = {name: _array(data, name, shape, path) for name in ARRAYS}
-    experiments = tuple(ExperimentInfo.from_nexus(entry[name]) for name in experiment_names(entry))
+    experiments = _experiments(entry, path)
     return SQEHistogram(
         axes=axes,
         signal=arrays["signal"],
@@ -132,15 +152,36 @@ def _read(entry: Any, path: Path) -> SQEHistogram:
     )
 
 
+def _experiments(entry: Any, path: Path) -> tuple[ExperimentInfo, ...]:
+    experiments = []
+    names = experiment_names(entry)
+    if len(names) > _MOST_RUNS:
+        raise ValueError(f"it has {len(names)} runs")
+    for name in names:
+        try:
+            experiments.append(ExperimentInfo.from_nexus(hard_child(entry, name)))
+        except FcinvError as error:
+            raise FcinvError(f"{path}, {name}: {error}") from error
+    return tuple(experiments)
+
+
 def _axes_from_datasets(data: Any) -> tuple[Axis, ...]:
     """Axes in Mantid's dimension order; the signal's ``axes`` lists them reversed."""
-    axes = []
-    for identifier in reversed(_text(data["signal"].attrs["axes"]).split(":")):
-        dataset = data[identifier]
+    axes: list[Axis] = []
+    for identifier in reversed(_text(hard_child(data, "signal").attrs["axes"]).split(":")):
+        if any(identifier == axis.identifier for axis in axes):
+            raise ValueError(f"two of its axes are {identifier!r}")
+        dataset = hard_child(data, identifier)
         name, unit, frame = (
             _text(dataset.attrs.get(key, "")) for key in ("long_name", "units", "frame")
         )
-        axes.append(Axis(name or identifier, unit, frame, dataset[()], identifier))
+        axis = Axis(name or identifier, unit, frame, numbers_of(dataset), identifier)
+        if not axis.is_uniform:
+            raise FcinvError(
+                f"axis {axis.name!r} has bins of different widths, which SaveMD does not write; "
+                "the file is damaged, save it again"
+            )
+        axes.append(axis)
     return tuple(axes)
 
 
@@ -148,9 +189,15 @@ def _axes_from_xml(entry: Any, coordinate_system: int) -> tuple[Axis, ...]:
     """Axes of a version 1 file, from its attributes ``dimension0``, ``dimension1``, ..."""
     axes = []
     for i in range(_integer(entry, "dimensions")):
-        dimension = ElementTree.fromstring(_text(entry.attrs[f"dimension{i}"]))
+        document = _text(entry.attrs[f"dimension{i}"])
+        # The parser expands entities, and a few of them can fill the memory.
+        if "<!DOCTYPE" in document or "<!ENTITY" in document:
+            raise ValueError(f"dimension{i} has a document type")
+        dimension = ElementTree.fromstring(document)
         text = {child.tag: (child.text or "").strip() for child in dimension}
         lower, upper = float(text["LowerBounds"]), float(text["UpperBounds"])
+        if not 0 < int(text["NumberOfBins"]) < MOST_VALUES:
+            raise ValueError(f"dimension{i} has {text['NumberOfBins']} bins")
         edges = np.linspace(lower, upper, int(text["NumberOfBins"]) + 1)
         name = text.get("Name", f"D{i}")
         frame = text.get("Frame", "")
@@ -164,13 +211,28 @@ def _axes_from_xml(entry: Any, coordinate_system: int) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
-def _array(data: Any, name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    values = data[name][()]
-    if values.shape not in (shape[::-1], (int(np.prod(shape)),)):
+def _check_memory(shape: tuple[int, ...], path: Path) -> None:
+    """Refuse more bins than the memory holds, before any of them are read."""
+    needed, available = math.prod(shape) * _MEMORY_PER_BIN, available_memory()
+    if available is not None and needed > available:
         raise FcinvError(
-            f"{path}: {name} has shape {values.shape[::-1]} and the axes have {shape} bins; "
+            f"{path} has {math.prod(shape)} bins, which take {needed / 1e9:.3g} GB of memory, and "
+            f"{available / 1e9:.3g} GB are free; use coarser bins or cut the data"
+        )
+
+
+def _array(data: Any, name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    dataset = hard_child(data, name)
+    n_bins = math.prod(shape)
+    claimed = getattr(dataset, "shape", None)
+    if claimed is None or claimed not in (shape[::-1], (n_bins,)):
+        raise FcinvError(
+            f"{path}: {name} has shape {(claimed or ())[::-1]} and the axes have {shape} bins; "
             "the file is damaged, save it again"
         )
+    if dataset.id.get_storage_size() == 0:
+        raise ValueError(f"{name} was never filled")
+    values = numbers_of(dataset, n_bins)
     dtype = np.int8 if name == "mask" else np.float64
     return np.ascontiguousarray(values.reshape(shape[::-1]).T, dtype=dtype)
 
@@ -190,7 +252,7 @@ def _coordinate_system(entry: Any) -> int:
 
 
 def _integer(entry: Any, name: str) -> int:
-    return int(np.ravel(entry[name][()])[0]) if name in entry else 0
+    return int(np.ravel(numbers_of(hard_child(entry, name)))[0]) if name in entry else 0
 
 
 def _text(value: Any) -> str:
@@ -204,7 +266,8 @@ def _carry(source: Any, target: Any) -> None:
     """Copy what is not rewritten: experiment infos, history, transformations."""
     for name in source:
         if name not in _REWRITTEN:
-            source.copy(name, target)
+            # Copying a link that leads out of the file would fetch what lies there.
+            source.copy(hard_child(source, name), target, name)
 
 
 def _image(fill: Any) -> bytes:

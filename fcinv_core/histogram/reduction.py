@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from fcinv_core.errors import FcinvError
+from fcinv_core.hdf5_values import numbers_of
 from fcinv_core.histogram.experiment import child, text_of
 from fcinv_core.histogram.nexus import ENTRY, experiment_names
 
@@ -109,9 +110,9 @@ def _energy_limits(run: Any) -> tuple[float, float] | None:
 def _numbers(run: Any, path: str) -> np.ndarray | None:
     """Finite numbers of a dataset, or None."""
     try:
-        values = np.asarray(child(run, path)[()])
-    except (TypeError, OSError, RuntimeError):
+        values = numbers_of(child(run, path))
+    except (TypeError, ValueError, OSError, RuntimeError):
         return None
-    if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+    if not np.isfinite(values).all():
         return None
     return values.ravel() if values.size else None

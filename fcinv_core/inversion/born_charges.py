@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fcinv_core.crystal import ForceConstants
-from fcinv_core.crystal.structure_files import (
-    read_phonopy_yaml,
-    require_file,
-    structure_format,
-)
+from fcinv_core.crystal.structure_files import read_phonopy_yaml, structure_format
 from fcinv_core.errors import FcinvError
+from fcinv_core.files import require_file
 from fcinv_core.units import COULOMB_EV_ANGSTROM
 
 if TYPE_CHECKING:

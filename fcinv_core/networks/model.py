@@ -22,7 +22,7 @@ import torch
 from fcinv_core.ensemble import prior_file
 from fcinv_core.ensemble.prior import Prior
 from fcinv_core.errors import FcinvError
-from fcinv_core.files import write_whole
+from fcinv_core.files import is_regular_file, parsed_json, write_whole
 from fcinv_core.networks.architectures import NETWORKS
 from fcinv_core.networks.estimate import ForceConstantEstimate
 from fcinv_core.networks.model_card import ModelCard
@@ -36,6 +36,18 @@ SCHEMA = 1
 
 LARGEST_FILE = 10_000_000
 """Bytes: models travel with the package and by e-mail."""
+
+_MISFITS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+)
+"""What arrays, networks and cards raise that do not fit together."""
 
 METADATA = "fcinv_model"
 """Key of the document in the metadata of the file. One, as several have no fixed order."""
@@ -133,8 +145,8 @@ class Model:
         """
         path = Path(path)
         document, tensors = _read_all(path)
-        architecture = document["architecture"]
-        if architecture not in NETWORKS:
+        architecture = document.get("architecture")
+        if not isinstance(architecture, str) or architecture not in NETWORKS:
             raise FcinvError(
                 f"the model {path} holds a network of architecture {architecture!r}, and this "
                 f"version of fcinv knows {', '.join(NETWORKS) or 'none'}: use another version, or "
@@ -148,7 +160,9 @@ class Model:
             weights = _below("network.", tensors)
             network.load_state_dict({key: torch.from_numpy(w) for key, w in weights.items()})
             return cls(prior, network.eval(), ModelCard.from_dict(document["card"]), path.stem)
-        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except FcinvError as error:
+            raise FcinvError(f"the model {path} is damaged: {error}") from error
+        except _MISFITS as error:
             raise FcinvError(
                 f"the parts of the model {path} do not fit together ({error}): train it again"
             ) from error
@@ -194,18 +208,23 @@ def _read_all(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not is_regular_file(path):
         raise FcinvError(f"no model at {path}: give a file that fcinv train wrote")
+    if path.stat().st_size > LARGEST_FILE:
+        raise FcinvError(
+            f"{path} is larger than any model ({path.stat().st_size / 1e6:.0f} MB): give a file "
+            "that fcinv train wrote"
+        )
     tensors = {}
     try:
         with safe_open(path, "numpy") as stored:
-            document = json.loads((stored.metadata() or {})[METADATA])
+            document = parsed_json((stored.metadata() or {})[METADATA])
             schema = document["schema"]
             if schema == SCHEMA and with_tensors:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except OSError as error:
         raise FcinvError(f"cannot read the model {path}: {error.strerror or error}") from error
-    except (SafetensorError, LookupError, TypeError, ValueError) as error:
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise FcinvError(
             f"{path} is damaged or no model of fcinv ({type(error).__name__}): copy it again, or "
             "give a file that fcinv train wrote"

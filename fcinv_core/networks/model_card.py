@@ -137,7 +137,7 @@ class ModelCard:
             When the document is something else.
         """
         low, high = document["energy_range"]
-        return cls(
+        card = cls(
             **{
                 **document,
                 "lattice": tuple(document["lattice"]),
@@ -149,6 +149,24 @@ class ModelCard:
                 },
             }
         )
+        card._check()
+        return card
+
+    def _check(self) -> None:
+        """Refuse values of other kinds than those that a card has, with a ValueError."""
+        texts = (self.formula, self.space_group, self.architecture, self.command)
+        counts = (self.n_parameters, self.n_weights)
+        scores = [value for score in self.scores.values() for value in asdict(score).values()]
+        numbers = (*self.lattice, *self.energy_range, *scores)
+        if not (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(count, int) for count in counts)
+            and all(isinstance(number, (int, float)) for number in numbers)
+            and isinstance(self.training, Mapping)
+            and isinstance(self.versions, Mapping)
+            and len(self.lattice) == 6
+        ):
+            raise ValueError("it does not hold what a card has")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 FWHM_OVER_INCIDENT_ENERGY = 0.03
 """Elastic resolution of a direct-geometry chopper spectrometer when nothing better is known."""
 
+HIGHEST_TEMPERATURE = 5000.0
+"""K: no crystal is solid above."""
+
+INCIDENT_ENERGIES = (0.01, 1e5)
+"""meV: what any spectrometer may have; a log with another number means something else."""
+
 
 def assumed_temperature(histogram: SQEHistogram, temperature: float | None) -> float:
     """Temperature in K: the one given, else the histogram's sample log.
@@ -24,7 +30,7 @@ def assumed_temperature(histogram: SQEHistogram, temperature: float | None) -> f
     Raises
     ------
     FcinvError
-        When there is neither, or the number is negative.
+        When there is neither, or the number is negative or above `HIGHEST_TEMPERATURE`.
     """
     value = histogram.temperature if temperature is None else temperature
     if value is None:
@@ -32,8 +38,11 @@ def assumed_temperature(histogram: SQEHistogram, temperature: float | None) -> f
             f"unknown temperature: {histogram.source} has no sample-temperature log; give the "
             "temperature in K (--temperature)"
         )
-    if not np.isfinite(value) or value < 0:
-        raise FcinvError(f"temperature {value} K of {histogram.source}: give one of 0 K or above")
+    if not 0 <= value <= HIGHEST_TEMPERATURE:
+        raise FcinvError(
+            f"temperature {value:.6g} K of {histogram.source}: give one from 0 K to "
+            f"{HIGHEST_TEMPERATURE:.0f} K (--temperature)"
+        )
     return float(value)
 
 
@@ -56,6 +65,13 @@ def assumed_resolution(
             raise FcinvError(
                 f"unknown energy resolution: {histogram.source} has no incident-energy log; give "
                 "the full width at half maximum in meV (--energy-fwhm)"
+            )
+        lowest, highest = INCIDENT_ENERGIES
+        if not lowest <= histogram.incident_energy <= highest:
+            raise FcinvError(
+                f"the incident energy in the logs of {histogram.source} is "
+                f"{histogram.incident_energy:.6g} meV, which no spectrometer has; give the energy "
+                "resolution (full width at half maximum) in meV (--energy-fwhm)"
             )
         energy_fwhm = FWHM_OVER_INCIDENT_ENERGY * histogram.incident_energy
     return EnergyResolution.constant(energy_fwhm)

@@ -15,7 +15,14 @@ from typing import Any
 import torch
 
 from fcinv_core.errors import FcinvError
+from fcinv_core.files import read_text, require_file
 from fcinv_core.units import FWHM_PER_SIGMA
+
+LARGEST_TABLE = 1_000_000
+"""Bytes of a text file with widths."""
+
+LARGEST_ENERGY = 1e5
+"""meV: energies and widths in a table; larger ones are in another unit."""
 
 SMALLEST_WIDTH = 0.05
 """Of the elastic width: a polynomial that falls below is held there. Far outside the energies it
@@ -89,10 +96,10 @@ class TabulatedWidth:
                 f"{len(self.fwhm)} widths: give one width for each of at least two energies"
             )
         steps = zip(self.energies, self.energies[1:], strict=False)
-        if not all(math.isfinite(e) for e in self.energies) or any(a >= b for a, b in steps):
+        if not all(abs(e) < LARGEST_ENERGY for e in self.energies) or any(a >= b for a, b in steps):
             raise FcinvError("energies of the table of the energy resolution do not increase: sort")
         for energy, fwhm in zip(self.energies, self.fwhm, strict=True):
-            if not (math.isfinite(fwhm) and fwhm > 0):
+            if not 0 < fwhm < LARGEST_ENERGY:
                 raise FcinvError(
                     f"energy resolution is {fwhm} meV at an energy transfer of {energy:.6g} meV: "
                     "give full widths at half maximum above 0"
@@ -197,18 +204,20 @@ class EnergyResolution:
         FcinvError
             When it cannot be read, or as for `tabulated`.
         """
+        text = read_text(require_file(path), LARGEST_TABLE)
         try:
-            lines = Path(path).read_text().replace(",", " ").splitlines()
+            lines = text.replace(",", " ").splitlines()
             rows = [line.split("#")[0].split() for line in lines]
             energies, fwhm = zip(*(map(float, row) for row in rows if row), strict=True)
-        except OSError as error:
-            raise FcinvError(f"cannot read {path}: {error.strerror}") from error
         except ValueError as error:
             raise FcinvError(
                 f"{path} is no table of the energy resolution: give two columns, energy transfer "
                 "and full width at half maximum in meV"
             ) from error
-        return cls.tabulated(energies, fwhm)
+        try:
+            return cls.tabulated(energies, fwhm)
+        except FcinvError as error:
+            raise FcinvError(f"{path}: {error}") from error
 
     @classmethod
     def from_instrument(
