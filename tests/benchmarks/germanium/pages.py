@@ -27,7 +27,8 @@ BLACK, BLUE, ORANGE, GREY = "#000000", "#0072b2", "#e69f00", "#767676"
 def page(found: Sequence[Answer], command: str) -> str:
     """All tables, in Markdown."""
     seeds = len({answer.seed for answer in found})
-    parts = [f"Written by `{command}`; medians of {seeds} measurements of each kind."]
+    times = "one measurement" if seeds == 1 else f"medians of {seeds} measurements"
+    parts = [f"Written by `{command}`; {times} of each kind."]
     parts += ["**Errors of phonon energies / meV**", _energies(found)]
     parts += ["**Elastic constants / GPa**", _elastic(found)]
     parts += ["**Network and refinement**", _agreement(found)]
