@@ -167,7 +167,7 @@ def test_defaults_come_from_the_logs(silicon, histogram, signal):
         ({"incident_energy": None}, {}, "unknown energy resolution.*--energy-fwhm"),
         ({"ub": None}, {}, "no lattice"),
         ({"ub": np.diag([0.2, 0.2, 0.1])}, {}, "lattice of the data"),
-        ({}, {"temperature": -1.0}, "temperature -1.0 K"),
+        ({}, {"temperature": -1.0}, "temperature -1 K"),
         ({}, {"temperature": float("nan")}, "temperature nan K"),
         ({}, {"energy_fwhm": 0.0}, "energy resolution"),
         ({}, {"energy_fwhm": -2.0}, "energy resolution"),
