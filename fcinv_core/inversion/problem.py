@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fcinv_core.inversion.lattice import Lattice, LatticeState
     from fcinv_core.scattering.polar import PolarPart
 
-SAMPLING_OVER_COUNTING = 0.1
+SAMPLING_OVER_COUNTING = 0.15
 """Largest error of sampling over that of counting, in single bins. Too few samples make all lines
 narrower or ragged alike: at 0.3 a thousand bins took that for a resolution three standard
 deviations off."""

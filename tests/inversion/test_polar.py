@@ -79,6 +79,7 @@ def result_without_dipoles(magnesia, data):
     )
 
 
+@pytest.mark.slow
 def test_shells_of_the_start_are_read_off_its_tensors(result_without_dipoles, magnesia):
     """-r̂·Φ·r̂ and -(tr Φ - r̂·Φ·r̂)/2 of the nearest neighbours."""
     shell = result_without_dipoles.start_shells[0]
