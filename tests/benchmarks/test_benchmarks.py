@@ -38,6 +38,7 @@ def benchmark(tmp_path_factory):
         yield Benchmark(tmp_path_factory.mktemp("benchmarks"), ask, TINY)
 
 
+@pytest.mark.slow
 def test_results_agree(benchmark):
     sections = list(all_sections(benchmark))
     rows = [row for section in sections for row in section.rows]

@@ -83,6 +83,7 @@ def test_trends_of_shells_energies_and_elastic_constants():
     assert "2nd neighbours Si-Si, transverse" in trends
 
 
+@pytest.mark.slow
 def test_files(tmp_path):
     written = write_series(fake_series(), tmp_path / "out")
     assert {path.parent.name for path in written} == {"out", "80K", "300K", "500K"}

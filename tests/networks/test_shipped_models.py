@@ -36,7 +36,11 @@ def test_all_are_there():
         assert file.card.command.startswith(command)
 
 
-@pytest.fixture(params=sorted(EXPECTED))
+QUICK = sorted(name for name in EXPECTED if name.endswith("direct"))
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(EXPECTED - set(QUICK))]
+
+
+@pytest.fixture(params=[*QUICK, *SLOW])
 def model(request):
     return Model.load(SHIPPED / f"{request.param}.safetensors")
 

@@ -49,6 +49,7 @@ def test_both_codes_simulate_the_same_spectra():
     assert np.abs(own[1] - own[0] - several).max() < 0.04 * several.max()
 
 
+@pytest.mark.slow
 def test_a_measurement_is_the_same_each_time_and_sparse_where_one_orientation_sees_little():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

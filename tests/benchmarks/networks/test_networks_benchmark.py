@@ -174,6 +174,7 @@ def test_truths_are_held_out():
     assert materials.origins("Al") == ("prior", "measured, 80 K", "measured, 300 K", "SevenNet")
 
 
+@pytest.mark.slow
 def test_another_force_field_says_something_else():
     """Of a polar crystal, too, which gets its charges from elsewhere."""
     for material in ("MgO", "Al"):
