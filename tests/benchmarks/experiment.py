@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.networks.valley import ZONE
+from benchmarks.pages import markdown_table
 from prior_truths import DATA
 
 from fcinv_core import Axis, Crystal, ForceConstantBasis, ForceConstants, SQEHistogram
@@ -203,7 +204,7 @@ def orientations_table(silicon: Silicon, n_q: int = _Q_BINS) -> str:
         rows.append((str(n), *bounds))
     kept = f"{plane.counts / volume.counts:.0%}"
     heads = (f"{kind}, {_power(c)}" for kind in ("volume", f"slice ({kept})") for c in COUNTS)
-    return _table(("settings", *heads), rows)
+    return markdown_table(("settings", *heads), rows) + "\n"
 
 
 def incident_energies_table(silicon: Silicon, n_q: int = _Q_BINS) -> str:
@@ -217,7 +218,7 @@ def incident_energies_table(silicon: Silicon, n_q: int = _Q_BINS) -> str:
         counts, error = found.counts / usual, _bound(silicon, found, duration)
         rows.append((f"{energy:g}", f"{width:.1f}", f"{counts:.2f}", error))
     heads = ("incident energy / meV", "elastic width / meV", "counts, relative", "error / meV")
-    return _table(heads, rows)
+    return markdown_table(heads, rows) + "\n"
 
 
 def _bound(silicon: Silicon, found: Information, duration: float) -> str:
@@ -227,11 +228,6 @@ def _bound(silicon: Silicon, found: Information, duration: float) -> str:
 
 def _power(counts: float) -> str:
     return f"10{str(round(np.log10(counts))).translate(str.maketrans('3456789', '³⁴⁵⁶⁷⁸⁹'))}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "|" + "--:|" * len(heads)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

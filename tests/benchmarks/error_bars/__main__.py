@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import shlex
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from benchmarks.error_bars.designs import DESIGNS, MATERIALS
 from benchmarks.error_bars.table import page
 from benchmarks.error_bars.trial import STARTS, prepare_process, trial
+from benchmarks.pages import command_line
 from benchmarks.records import Records
 
 KEY = ("material", "design", "number", "start")
@@ -55,8 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         for task in as_completed([pool.submit(trial, *job) for job in jobs]):
             records.append(task.result())
     records.keep()
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.error_bars", *given])
+    command = command_line("benchmarks.error_bars", arguments)
     options.page.write_text(page(records.records(), command) + "\n", encoding="utf-8")
 
 

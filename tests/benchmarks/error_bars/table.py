@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from benchmarks.error_bars.trial import NETWORK
 from benchmarks.networks.table import share
+from benchmarks.pages import markdown_table
 from benchmarks.records import Record
 from scipy.stats import norm
 
@@ -48,10 +49,10 @@ def page(records: Sequence[Record], command: str) -> str:
     """All tables, in Markdown."""
     done = [record for record in records if "error_mev" in record]
     parts = [f"Written by `{command}` from {len(records)} records."]
-    parts += ["**Errors and the bound on them**", _table(_ERRORS, _error_rows(done), 3)]
+    parts += ["**Errors and the bound on them**", markdown_table(_ERRORS, _error_rows(done), 3)]
     parts += [
         "**Intervals**",
-        _table(_INSIDE, _inside_rows([r for r in done if r["start"] == NETWORK]), 1),
+        markdown_table(_INSIDE, _inside_rows([r for r in done if r["start"] == NETWORK]), 1),
     ]
     if failures := [record for record in records if "failure" in record]:
         parts.append(f"{len(failures)} could not be inverted: {failures[0]['failure']}")
@@ -114,11 +115,3 @@ def _inside(pulls: Sequence[np.ndarray], level: float) -> str:
     """Each case counts for the share of its values that lie inside."""
     reach = norm.ppf(0.5 + level / 2)
     return share(sum(float(np.mean(np.abs(values) < reach)) for values in pulls), len(pulls))
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]], n_words: int) -> str:
-    lines = [
-        "| " + " | ".join(heading) + " |",
-        "|" + "---|" * n_words + "--:|" * (len(heading) - n_words),
-    ]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

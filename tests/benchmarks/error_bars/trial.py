@@ -11,8 +11,8 @@ from benchmarks.error_bars.designs import VirtualMeasurement, drawn
 from benchmarks.networks import materials
 from benchmarks.networks.cases import Case
 from benchmarks.networks.estimators import model_of
-from benchmarks.networks.score import energies_of
-from benchmarks.networks.valley import ZONE, Valley
+from benchmarks.networks.score import Errors, energies_of
+from benchmarks.networks.valley import Valley
 from benchmarks.records import Record
 
 from fcinv_core import FcinvError, InversionResult, invert
@@ -73,12 +73,11 @@ def _scored(
     valley = _valley(measured, truth, material, design, number)
     lattice = Lattice(result.basis, truth)
     true = lattice.parameters_of(truth)
-    difference = energies_of(result.force_constants, ZONE) - energies_of(truth, ZONE)
     return {
         "trust": result.verdict.trust,
         "reasons": list(result.verdict.reasons),
         "deviance": result.deviance_per_dof,
-        "error_mev": float(np.sqrt(np.mean(difference**2))),
+        "error_mev": Errors.of(result.force_constants, truth).dispersion,
         "bound_mev": valley.width(valley.covariance),
         "stated_mev": valley.width(result.covariance),
         "pulls": {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import warnings
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 from benchmarks.error_bars.designs import DESIGNS
 from benchmarks.germanium.pages import page, picture
 from benchmarks.germanium.study import NOISE, answers
+from benchmarks.pages import command_line
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,8 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
             for seed in range(options.seeds):
                 found += answers(data, noise, seed)
                 print(data, noise, seed, flush=True)
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.germanium", *given])
+    command = command_line("benchmarks.germanium", arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / "germanium.md").write_text(page(found, command) + "\n", encoding="utf-8")
     picture(found, options.folder / "germanium.png")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.germanium.study import FORCE_FIELD, NOISE, WAYS, Answer, stated, truth
 from benchmarks.networks.materials import DATA
+from benchmarks.pages import markdown_table
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -73,7 +74,7 @@ def _energies(found: Sequence[Answer]) -> str:
                 ),
             ]
         )
-    return _table(heading, rows, 2)
+    return markdown_table(heading, rows, 2)
 
 
 def _counted(verdicts: Sequence[str]) -> str:
@@ -106,7 +107,7 @@ def _elastic(found: Sequence[Answer]) -> str:
             answer = next(a for a in first if (a.data, a.noise, a.way) == (data, noise, way))
             rows.append([f"{way} network", f"{data}, {noise}", *of(answer.estimate.elastic)])
             rows.append([f"refined from {way}", f"{data}, {noise}", *of(answer.refined.elastic)])
-    return _table(["force constants", "data", *PUBLISHED], rows, 2)
+    return markdown_table(["force constants", "data", *PUBLISHED], rows, 2)
 
 
 def _without_errors(result: InversionResult) -> ElasticConstants:
@@ -129,15 +130,7 @@ def _agreement(found: Sequence[Answer]) -> str:
                 _median(found, lambda a: (a.disagreement or (np.nan, np.nan))[1], **cell),
             ]
         rows.append(row)
-    return _table(heading, rows, 2)
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]], n_words: int) -> str:
-    lines = [
-        "| " + " | ".join(heading) + " |",
-        "|" + "---|" * n_words + "--:|" * (len(heading) - n_words),
-    ]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return markdown_table(heading, rows, 2)
 
 
 def picture(found: Sequence[Answer], path: Path) -> None:

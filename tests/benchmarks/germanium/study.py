@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -17,12 +17,11 @@ from benchmarks.error_bars.designs import (
 )
 from benchmarks.networks import materials
 from benchmarks.networks.estimators import model_of
-from benchmarks.networks.score import energies_of
-from benchmarks.networks.valley import ZONE
+from benchmarks.networks.score import Errors
+from benchmarks.networks.valley import rms_width, zone_slopes
 
 from fcinv_core import ForceConstants, InversionResult, invert
-from fcinv_core.crystal.transfer import carried_to
-from fcinv_core.inversion.dispersion import energy_slopes
+from fcinv_core.inversion.lattice import Lattice
 
 TEMPERATURE = 80.0
 """K, that of the measured density of states."""
@@ -59,9 +58,7 @@ class Answer:
 
     def error(self, result: InversionResult) -> float:
         """Root mean square of phonon energies over the zone, meV."""
-        own = energies_of(result.force_constants, ZONE)
-        true = energies_of(carried_to(truth(), result.force_constants.crystal), ZONE)
-        return float(np.sqrt(np.mean((own - true) ** 2)))
+        return Errors.of(result.force_constants, truth()).dispersion
 
     @cached_property
     def stated(self) -> float:
@@ -85,14 +82,8 @@ def truth() -> ForceConstants:
 
 def stated(result: InversionResult) -> float:
     """Root mean square of the stated errors of energies over the zone, meV."""
-    from fcinv_core.inversion.lattice import Lattice
-
     lattice = Lattice(result.basis, result.force_constants)
-    modes = lattice.modes(result.parameters, ZONE)
-    slopes = energy_slopes(lattice, modes.eigenvectors[0], ZONE)
-    slopes = slopes / (2 * modes.energies[0].numpy()[..., None])
-    variance = np.einsum("qmi,ij,qmj->qm", slopes, result.covariance, slopes, optimize=True)
-    return float(np.sqrt(variance.mean()))
+    return rms_width(zone_slopes(lattice, result.parameters), result.covariance)
 
 
 def measured(data: str, noise: str, seed: int) -> VirtualMeasurement:
@@ -100,7 +91,7 @@ def measured(data: str, noise: str, seed: int) -> VirtualMeasurement:
     conditions = NOISE[noise]
     believed = RESOLUTION * top_energy(truth())
     rng = np.random.default_rng(np.random.SeedSequence((seed, list(DESIGNS).index(data))))
-    given = Conditions(**{**vars(conditions), "believed_fwhm": believed})
+    given = replace(conditions, believed_fwhm=believed)
     return measure(truth(), DESIGNS[data], given, rng)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from benchmarks.latent_space.pictures import picture
 from benchmarks.latent_space.reading import principal_shares, readings
 from benchmarks.networks import materials
 from benchmarks.networks.estimators import model_of
+from benchmarks.pages import command_line
 
 from fcinv_core.networks.latent import LatentNetwork
 
@@ -29,8 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cases", type=int, default=10, help="of each kind of measurement")
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks/latent-space.md"))
     options = parser.parse_args(arguments)
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.latent_space", *given])
+    command = command_line("benchmarks.latent_space", arguments)
     parts = [f"Written by `{command}`."]
     for material in options.material or materials.MATERIALS:
         model = model_of(material, LatentNetwork.architecture)

@@ -7,8 +7,6 @@ join those of earlier runs, which come with the project.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 
 from benchmarks.networks import materials
@@ -16,6 +14,7 @@ from benchmarks.networks.cases import KINDS
 from benchmarks.networks.estimators import ARCHITECTURES, BASELINE, find
 from benchmarks.networks.run import Job, Results, run
 from benchmarks.networks.table import page
+from benchmarks.pages import command_line
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,8 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     if jobs:
         run(jobs, results, options.processes)
     results.keep()
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.networks", *given])
+    command = command_line("benchmarks.networks", arguments)
     options.page.write_text(page(results.records(), command) + "\n", encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from benchmarks.pages import markdown_table
 
 Record = dict[str, Any]
 
@@ -45,7 +46,8 @@ def page(records: Sequence[Record], command: str) -> str:
     for title, heading, summary, cells in tables:
         if cells:
             rows = [(*key, *summary(cell)) for key, cell in cells]
-            parts += [f"**{title}**", _table(heading, rows)]
+            n_words = heading.index("cases")
+            parts += [f"**{title}**", markdown_table(heading, rows, n_words)]
     return "\n\n".join(parts)
 
 
@@ -169,12 +171,3 @@ def _median(cell: Sequence[Record], value: Callable[[Record], float]) -> str:
 def _short(value: float) -> str:
     """Two significant digits, or whole."""
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    n_words = next(i for i, title in enumerate(heading) if title == "cases")
-    lines = [
-        "| " + " | ".join(heading) + " |",
-        "|" + "---|" * n_words + "--:|" * (len(heading) - n_words),
-    ]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

@@ -48,6 +48,19 @@ class Arrival:
     excess_misfit: float | None = None
 
 
+def zone_slopes(lattice: Lattice, parameters: np.ndarray) -> np.ndarray:
+    """Derivatives of the energies on `ZONE`, (n_q, n_modes, n_par) in meV per eV/Å²."""
+    modes = lattice.modes(parameters, ZONE)
+    slopes = energy_slopes(lattice, modes.eigenvectors[0], ZONE)
+    return slopes / (2 * modes.energies[0].numpy()[..., None])
+
+
+def rms_width(slopes: np.ndarray, covariance: np.ndarray) -> float:
+    """Root mean square standard deviation in meV of energies with such derivatives."""
+    variance = np.einsum("qmi,ij,qmj->qm", slopes, covariance, slopes, optimize=True)
+    return float(np.sqrt(variance.mean()))
+
+
 class Valley:
     """The minimum of a measurement's misfit that belongs to the truth.
 
@@ -119,17 +132,12 @@ class Valley:
 
     def width(self, covariance: np.ndarray) -> float:
         """Root mean square standard deviation of energies over the zone, meV."""
-        variance = np.einsum(
-            "qmi,ij,qmj->qm", self._slopes, covariance, self._slopes, optimize=True
-        )
-        return float(np.sqrt(variance.mean()))
+        return rms_width(self._slopes, covariance)
 
     @cached_property
     def _slopes(self) -> np.ndarray:
         """(n_q, n_modes, n_par) in meV per eV/Å², at the truth."""
-        modes = self.lattice.modes(self.truth, ZONE)
-        slopes = energy_slopes(self.lattice, modes.eigenvectors[0], ZONE)
-        return slopes / (2 * modes.energies[0].numpy()[..., None])
+        return zone_slopes(self.lattice, self.truth)
 
     @cached_property
     def _prior(self) -> ForceConstantPrior:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import warnings
 from pathlib import Path
 
 import torch
 from benchmarks.error_bars.designs import DESIGNS
+from benchmarks.pages import command_line
 from benchmarks.softening.pages import page, picture
 from benchmarks.softening.study import TEMPERATURES, inverted
 
@@ -28,8 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     for design in options.design or DESIGNS:
         found.append((design, inverted(design, options.temperature or TEMPERATURES, options.seed)))
         print(design, flush=True)
-    given = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "benchmarks.softening", *given])
+    command = command_line("benchmarks.softening", arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / "softening.md").write_text(page(found, command) + "\n", encoding="utf-8")
     picture(found, options.folder / "softening.png")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.networks.score import energies_of
 from benchmarks.networks.table import share
+from benchmarks.pages import markdown_table
 from benchmarks.softening.study import truth
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -73,18 +74,13 @@ def page(found: Sequence[tuple[str, TemperatureSeries]], command: str) -> str:
         trusts = ", ".join(result.verdict.trust for result in series.results)
         parts += [
             f"**{design}** (meV; {'; '.join(inside)} of the energies; verdicts {trusts})",
-            _table(heading, rows),
+            markdown_table(heading, rows, 1),
         ]
     return "\n\n".join(parts)
 
 
 def _offset(value: float, sigma: float, known: float) -> str:
     return f"{known:.2f}: {value - known:+.2f} ± {sigma:.2f}"
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(heading) + " |", "|---|" + "--:|" * (len(heading) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def picture(found: Sequence[tuple[str, TemperatureSeries]], path: Path) -> None:

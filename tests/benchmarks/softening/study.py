@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from benchmarks.error_bars.designs import (
@@ -37,12 +38,12 @@ def truth(temperature: float) -> ForceConstants:
 def measured(design: str, temperature: float, seed: int) -> VirtualMeasurement:
     """Of the truth at one temperature."""
     force_constants = truth(temperature)
-    given = {
-        "temperature": float(temperature),
-        "believed_fwhm": RESOLUTION * top_energy(truth(TEMPERATURES[0])),
-    }
+    conditions = replace(
+        CONDITIONS,
+        temperature=float(temperature),
+        believed_fwhm=RESOLUTION * top_energy(truth(TEMPERATURES[0])),
+    )
     rng = np.random.default_rng(np.random.SeedSequence((seed, int(temperature))))
-    conditions = Conditions(**{**vars(CONDITIONS), **given})
     return measure(force_constants, DESIGNS[design], conditions, rng)
 
 
