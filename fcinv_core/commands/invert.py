@@ -10,6 +10,7 @@ from fcinv_core.commands.options import (
     add_force_constant_options,
     add_json_option,
     add_measurement_options,
+    add_output_folder,
     not_negative_count,
     path_given,
 )
@@ -58,14 +59,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--seed", type=not_negative_count, default=0, metavar="N", help="of random numbers"
     )
-    parser.add_argument(
-        "-o",
-        dest="output",
-        required=True,
-        type=path_given,
-        metavar="DIR",
-        help="folder for the result",
-    )
+    add_output_folder(parser, "folder for the result")
     words = parser.add_mutually_exclusive_group()
     words.add_argument("--verbose", action="store_true", help="tell what each step found")
     add_json_option(words)

@@ -88,6 +88,13 @@ def add_force_constant_options(parser: argparse.ArgumentParser, start: str | Non
     )
 
 
+def add_output_folder(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare ``-o DIR``, which has to be given."""
+    parser.add_argument(
+        "-o", dest="output", required=True, type=path_given, metavar="DIR", help=what
+    )
+
+
 def add_json_option(parser: argparse._ActionsContainer) -> None:
     """Declare ``--json``: a parser, or a group of options that exclude each other."""
     parser.add_argument(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from fcinv_core.commands.options import (
     add_force_constant_options,
+    add_output_folder,
     count,
     not_negative_count,
-    path_given,
 )
 from fcinv_core.commands.terminal import Progress, progress_bar
 from fcinv_core.errors import FcinvError
@@ -68,14 +68,7 @@ def add_to(commands: Any) -> None:
         metavar="N",
         help="simulated measurements to train with; with --resume more than before are possible",
     )
-    parser.add_argument(
-        "-o",
-        dest="output",
-        required=True,
-        type=path_given,
-        metavar="DIR",
-        help="folder for the model",
-    )
+    add_output_folder(parser, "folder for the model")
     parser.set_defaults(run=run)
 
 
