@@ -56,3 +56,9 @@ def germanium_prior(germanium: ForceConstants) -> Prior:
         germanium, "none", "relaxed cell", germanium.crystal.lattice, 0.0, True
     )
     return Prior.from_samples(ForceConstantBasis.from_crystal(germanium.crystal), [sample])
+
+
+@pytest.fixture
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bins of inversions are sampled several times as coarsely, where lines need not be exact."""
+    monkeypatch.setattr("fcinv_core.inversion.problem.SAMPLING_OVER_COUNTING", 2.0)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fcinv_core.ensemble.prior_position import PriorPosition
     from fcinv_core.histogram import SQEHistogram
     from fcinv_core.inversion.from_model import Disagreement
+    from fcinv_core.inversion.problem import HistogramProblem
     from fcinv_core.inversion.verdict import Trust
 
 NETWORK, FORCE_FIELD, GIVEN = "network", "force field", "given force constants"
@@ -24,6 +25,7 @@ Note = tuple["Trust", str]
 
 def notes(
     histograms: Sequence[SQEHistogram],
+    problems: Sequence[HistogramProblem],
     origin: str,
     refine: bool,
     disagreement: Disagreement | None,
@@ -33,6 +35,8 @@ def notes(
 
     Parameters
     ----------
+    problems
+        Of the histograms.
     origin
         `NETWORK`, `FORCE_FIELD` or `GIVEN`.
     refine
@@ -47,6 +51,7 @@ def notes(
         *_of_disagreement(disagreement),
         *_of_position(position),
         *_of_shared_runs(histograms),
+        *_of_selection(problems),
     ]
 
 
@@ -99,5 +104,19 @@ def _of_shared_runs(histograms: Sequence[SQEHistogram]) -> list[Note]:
             "caution",
             f"{shared} runs stand behind more than one workspace: where they share events the "
             "error bars are too small, up to a factor of √2 for two workspaces",
+        )
+    ]
+
+
+def _of_selection(problems: Sequence[HistogramProblem]) -> list[Note]:
+    fitted = sum(len(problem.bins) for problem in problems)
+    measured = sum(int(problem.prepared.used.any(axis=1).sum()) for problem in problems)
+    if fitted == measured:
+        return []
+    return [
+        (
+            "yes",
+            f"{fitted} of {measured} Q bins were fitted, the most telling of their neighbours, as "
+            "all of them would take too long: error bars are those of the fitted ones",
         )
     ]

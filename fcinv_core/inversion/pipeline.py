@@ -227,7 +227,7 @@ def invert(
         uncertainty,
         bands,
         np.exp(best.point.nuisances[:, RESOLUTION]),
-        notes(histograms, origin, refine, disagreement, position),
+        notes(histograms, problems, origin, refine, disagreement, position),
     )
     exact = np.zeros_like(uncertainty.covariance)
     start_bands = dispersion(lattice, initial, exact)
@@ -316,7 +316,10 @@ class _Fit:
     ) -> _Fit:
         """With force constants as they are unless ``refine``."""
         prior = ForceConstantPrior.around(lattice, start.centre, FINAL)
-        problems = [HistogramProblem(item, lattice, start.parameters) for item in prepared]
+        problems = [
+            HistogramProblem(item, lattice, start.parameters, share=1 / len(prepared))
+            for item in prepared
+        ]
         best = _refine_on_counts(
             lattice, problems, start.parameters, prior if refine else None, max_iterations, clock
         )
@@ -371,7 +374,7 @@ def _fit(
     return HistogramFit(
         measured=histogram,
         simulate=partial(_simulated, problem, lattice, best.point.parameters, values),
-        used=histogram.from_spectra(prepared.used),
+        used=histogram.from_spectra(problem.used),
         residual=histogram.from_spectra(quality.residuals),
         nuisance=estimates(values, sigmas, problem.typical_signal, prepared),
         deviance_per_dof=quality.deviance_per_dof,

@@ -20,7 +20,13 @@ from fcinv_core.inversion.nuisances import (
     Background,
 )
 from fcinv_core.inversion.preparation import PreparedHistogram
-from fcinv_core.scattering.bins import BinSampling
+from fcinv_core.inversion.selection import (
+    best_of_neighbours,
+    information_on_energies,
+    most_counted_bins,
+    most_rows,
+)
+from fcinv_core.scattering.bins import BinSampling, distinct_bins
 from fcinv_core.scattering.jacobian import spectra_with_jacobian
 from fcinv_core.scattering.kernel import ModeKernel
 from fcinv_core.scattering.plan import SpectraPlan
@@ -107,6 +113,9 @@ class HistogramProblem:
         Use at most about this many rows, those with the most counts; all when left out. A
         part of the rows leads to the right valley, where few samples are enough
         (`ROUGH_SAMPLES`) and the spread of Q does not matter yet: it is kept at that of the bins.
+    share
+        Of the memory and time that a fit may take: rows beyond are left out, those that tell
+        least of their neighbours.
     """
 
     def __init__(
@@ -115,6 +124,7 @@ class HistogramProblem:
         lattice: Lattice,
         reference: np.ndarray,
         largest_rows: int | None = None,
+        share: float = 1.0,
     ) -> None:
         self.prepared = prepared
         self._last: dict[str, tuple[LatticeState, float, np.ndarray]] = {}
@@ -125,7 +135,7 @@ class HistogramProblem:
             prepared.resolution,
             COARSEST_STEP,
         )
-        self.bins = _informative_bins(prepared, largest_rows)
+        self.bins = most_counted_bins(prepared, largest_rows)
         self._lattice = lattice
         self._plan = self._plan_of(self.bins, prepared.bin_vectors, numbers)
         self.sampling_error = 0.0
@@ -133,7 +143,9 @@ class HistogramProblem:
         finer = self._fine_enough(numbers, reference)
         if largest_rows is not None:
             finer = _at_most(finer, ROUGH_SAMPLES)
-        if finer != numbers:
+        if largest_rows is None:
+            self.bins = self._within_reach(finer, reference, share)
+        if finer != numbers or len(self.bins) != len(self._plan.row):
             self._plan = self._plan_of(self.bins, prepared.bin_vectors, finer)
         if largest_rows is None:
             narrow_vectors = (1 - SPREAD_STEP) * prepared.bin_vectors
@@ -149,6 +161,13 @@ class HistogramProblem:
         self.typical_signal = float(self.counts.sum() / total) if total > 0 else 1.0
         self._background = Background.of(prepared, self.typical_signal)
         self._multiphonon = Multiphonon(prepared, lattice)
+
+    @property
+    def used(self) -> np.ndarray:
+        """(n_q, n_energy) bool: bins of the histogram that take part."""
+        chosen = np.zeros((len(self.prepared.used), 1), bool)
+        chosen[self.bins] = True
+        return self.prepared.used & chosen
 
     def weigh(self, believed: np.ndarray, scatter: float) -> None:
         """Fold counts and exposures onto rows.
@@ -190,6 +209,25 @@ class HistogramProblem:
 
         self.sampling_error = SAMPLING_OVER_COUNTING / float(np.sqrt(max(peak.max(), 1.0)))
         return converged_counts(probe, counts, self.sampling_error)
+
+    def _within_reach(
+        self, numbers: tuple[int, int, int], reference: np.ndarray, share: float
+    ) -> np.ndarray:
+        """Indices of all bins, or of those in the most telling rows if there are too many."""
+        prepared, bins = self.prepared, self.bins
+        rotations = self._lattice.basis.crystal.point_group_rotations
+        first, row = distinct_bins(prepared.centres[bins], prepared.bin_vectors, numbers, rotations)
+        n_free = len(reference) + len(NUISANCES)
+        n_samples = int(np.prod(_at_most(numbers, FINE_SAMPLES)))
+        most = most_rows(n_samples, prepared.counts.shape[1] * n_free, share)
+        if len(first) <= most:
+            return bins
+        exposure = np.zeros((len(first), prepared.counts.shape[1]))
+        np.add.at(exposure, row, prepared.exposure[bins])
+        middles = self._plan_of(bins[first], prepared.bin_vectors, (1, 1, 1))
+        signal = self._spectra_on(middles, self._lattice.state(reference), 1.0)[middles.row]
+        telling = information_on_energies(signal, exposure, prepared.energies)
+        return bins[np.isin(row, best_of_neighbours(telling, most))]
 
     def _plan_of(
         self, bins: np.ndarray, bin_vectors: np.ndarray, counts: tuple[int, int, int]
@@ -358,17 +396,3 @@ def _at_most(counts: tuple[int, int, int], most_samples: int) -> tuple[int, int,
     while numbers.prod() > most_samples:
         numbers[np.argmax(numbers)] -= 1
     return int(numbers[0]), int(numbers[1]), int(numbers[2])
-
-
-def _informative_bins(prepared: PreparedHistogram, largest_rows: int | None) -> np.ndarray:
-    """Indices of Q bins with data: all of them, or those with the most counts, spread out.
-
-    The most counted of each group of neighbours is taken, so that a selection still covers
-    the whole of Q.
-    """
-    bins = np.flatnonzero(prepared.used.any(axis=1))
-    if largest_rows is None or len(bins) <= largest_rows:
-        return bins
-    weight = prepared.used.sum(axis=1)[bins] * np.sqrt(prepared.counts.sum(axis=1)[bins] + 1)
-    groups = np.array_split(np.arange(len(bins)), largest_rows)
-    return bins[[group[np.argmax(weight[group])] for group in groups]]

@@ -22,6 +22,9 @@ SMALLEST_SIGNAL = 1e-3
 """Share of the typical signal around which Poisson means leave an expected signal that falls to
 0 and below: see `positive_signal`."""
 
+BLOCK_ROWS = 256
+"""Rows whose derivatives are copied at a time."""
+
 
 @dataclass(frozen=True)
 class NormalEquations:
@@ -118,13 +121,17 @@ class Counts:
 
     def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
         """Half the deviance; curvature is the Fisher information."""
-        used = problem.exposure > 0
-        signal, slope = positive_signal(expected.signal[used], problem.typical_signal)
-        slopes = expected.jacobian[used] * slope[:, None]
-        counts, exposure = problem.counts[used], problem.exposure[used]
-        cost = 0.5 * float(poisson_deviance(counts, exposure * signal).sum())
-        gradient = slopes.T @ (exposure - counts / signal)
-        curvature = slopes.T @ (slopes * (exposure / signal)[:, None])
+        n_free = expected.jacobian.shape[-1]
+        cost, gradient, curvature = 0.0, np.zeros(n_free), np.zeros((n_free, n_free))
+        for first in range(0, problem.n_rows, BLOCK_ROWS):  # of millions of bins copies are large
+            rows = slice(first, first + BLOCK_ROWS)
+            used = problem.exposure[rows] > 0
+            signal, slope = positive_signal(expected.signal[rows][used], problem.typical_signal)
+            slopes = expected.jacobian[rows][used] * slope[:, None]
+            counts, exposure = problem.counts[rows][used], problem.exposure[rows][used]
+            cost += 0.5 * float(poisson_deviance(counts, exposure * signal).sum())
+            gradient += slopes.T @ (exposure - counts / signal)
+            curvature += slopes.T @ (slopes * (exposure / signal)[:, None])
         return NormalEquations(cost, gradient, curvature)
 
 

@@ -48,7 +48,9 @@ def no_force_field(monkeypatch):
     monkeypatch.setattr("fcinv_core.ensemble.potentials.force_field_constants", refuse)
 
 
-def test_a_good_estimate_is_refined_at_once(no_force_field, data, silicon, prior, nearly_true):
+def test_a_good_estimate_is_refined_at_once(
+    few_samples, no_force_field, data, silicon, prior, nearly_true
+):
     model = toy_model(prior, nearly_true)
     result = invert([data], silicon, model=model, energy_fwhm=ENERGY_FWHM)
     assert result.deviance_per_dof < 1.3
@@ -97,7 +99,7 @@ def test_a_bad_estimate_is_left_behind_and_named(
 
 
 def test_not_refined_the_estimate_itself_is_the_result(
-    no_force_field, data, truth, prior, nearly_true
+    few_samples, no_force_field, data, truth, prior, nearly_true
 ):
     model = toy_model(prior, nearly_true)
     result = invert([data], truth.crystal, model=model, energy_fwhm=ENERGY_FWHM, refine=False)

@@ -74,7 +74,7 @@ def test_a_sparse_slice_from_half_the_stiffness(load, silicon, truth):
     assert result.verdict.trust == "caution", "a plane leaves force constants open"
 
 
-def test_nothing_refined_is_said(load, silicon, truth):
+def test_nothing_refined_is_said(few_samples, load, silicon, truth):
     data = load("five_orientations_HHL0_slice_clean")
     result = invert([data], silicon, start=truth, energy_fwhm=2.4, refine=False)
     assert np.allclose(result.force_constants.values, truth.values, atol=1e-10)

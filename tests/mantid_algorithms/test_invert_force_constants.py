@@ -14,6 +14,8 @@ from mantid.api import AlgorithmManager, AnalysisDataService
 from fcinv_core import Axis, ForceConstants, SQEHistogram, invert
 from fcinv_core.inversion.inputs import InversionInputs
 
+pytestmark = pytest.mark.usefixtures("few_samples")
+
 SPARSE = "five_orientations_HHL0_slice_clean"
 
 

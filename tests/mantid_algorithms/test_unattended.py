@@ -43,7 +43,7 @@ def job(tmp_path, monkeypatch, mantid_environment, silicon_file, mantid_file, ca
 
 @pytest.fixture
 def reduced(mantid_file):
-    return mantid_file("si_300K_five_orientations_HHL0_slice_clean.nxs")
+    return mantid_file("si_300K_one_orientation_4d_clean.nxs")
 
 
 def test_at_the_sns_success_is_an_empty_standard_error(job, reduced, tmp_path):
