@@ -113,9 +113,9 @@ class PreparedHistogram:
             seen = histogram.covered & (histogram.signal > 0)
             if seen.any() and not histogram.variance[seen].any():
                 raise FcinvError(
-                    f"{histogram.source} has no error bars, as spectra that were calculated: counts "
-                    "follow from these, so give a measurement, or a simulation with counting noise "
-                    "(docs/simulated-measurements.md)"
+                    f"{histogram.source} has no error bars, as spectra that were calculated, and "
+                    "counts follow from these: give a measurement, or a simulation with counting "
+                    "noise (docs/simulated-measurements.md)"
                 )
             raise FcinvError(
                 f"nothing to fit in {histogram.source}: no counted bin is left outside the "
