@@ -35,7 +35,8 @@ Begin with a file that Mantid's SaveMD wrote, and a CIF or POSCAR of the crystal
   2. Force constants with errors, and a verdict on whether to believe them:
        fcinv invert FILE.nxs --structure CRYSTAL.cif -o DIR
      Open DIR/report.html in a browser.
-  3. No trained network for your crystal ('fcinv models' lists them)? An hour or so makes one:
+  3. No trained network for your crystal ('fcinv models' lists them)? An hour or so makes one
+     of a crystal with two atoms in the cell, some hours of one with six:
        fcinv train --structure CRYSTAL.cif -o DIR
 
 Also: fcinv simulate (spectra of force constants you have), fcinv mantid enable (all of

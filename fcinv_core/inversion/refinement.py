@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -171,6 +171,27 @@ class Refinement:
             for problem, nuisance, own in zip(self.problems, point.nuisances, values, strict=True)
         )
 
+    def _with_multiphonon(self, point: Point, vicinities: Vicinities) -> Vicinities:
+        """With scattering by several phonons as it is at a point of other force constants.
+
+        A mode on its way to zero energy takes all the scattering of one phonon away and gives it
+        to several: a step that did not see that could lead anywhere.
+        """
+        if self.prior is None:
+            return vicinities
+        state = self.lattice.state(point.parameters)
+        return tuple(
+            None
+            if vicinity is None
+            else replace(
+                vicinity,
+                multiphonon=problem.multiphonon(state, float(np.exp(nuisance[RESOLUTION]))),
+            )
+            for problem, nuisance, vicinity in zip(
+                self.problems, point.nuisances, vicinities, strict=True
+            )
+        )
+
     def _cost(
         self,
         point: Point,
@@ -309,13 +330,14 @@ class Refinement:
                 break
             point = current.point.moved(step)
             values = self._values(point, stage)
-            gain = equations.cost - self._cost(point, values, current.vicinities, stage, guess)
+            around = self._with_multiphonon(point, current.vicinities)
+            gain = equations.cost - self._cost(point, values, around, stage, guess)
             if np.isfinite(gain) and gain > 0:
                 is_fresh = abs(gain / predicted - 1) > tolerance
                 current = (
                     self._renewed(point, values, stage, guess)
                     if is_fresh
-                    else self._evaluated(point, values, current.vicinities, stage, guess)
+                    else self._evaluated(point, values, around, stage, guess)
                 )
                 damping = max(damping / 10, 1e-9)
             elif not is_fresh and np.isfinite(tolerance):

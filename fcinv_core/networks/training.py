@@ -213,9 +213,10 @@ class _Training:
         network = _copy_of(self.network)
         network.load_state_dict(self.best)
         network.to(self.device)
-        self._tell("Calibrating spreads", 1.0)
-        self._not_trained_on(self.settings.calibration_cases, CALIBRATION).calibrate(network)
-        scores = self._validation.scores(network, at_leisure=True)
+        self._tell("Simulating", 1.0)
+        others = self._not_trained_on(self.settings.calibration_cases, CALIBRATION)
+        others.calibrate(network, self._tell)
+        scores = self._validation.scores(network, at_leisure=True, progress=self._tell)
         training = {
             "measurements": best.measurements,
             "seconds": round(self.points[-1].seconds),
