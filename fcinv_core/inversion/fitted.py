@@ -13,11 +13,11 @@ from fcinv_core.scattering.forward import TOLERANCE, ForwardModel
 
 if TYPE_CHECKING:
     from fcinv_core.histogram import SQEHistogram
+    from fcinv_core.inversion.evaluation import Evaluation
     from fcinv_core.inversion.lattice import Lattice
     from fcinv_core.inversion.preparation import PreparedHistogram
     from fcinv_core.inversion.problem import HistogramProblem
     from fcinv_core.inversion.quality import FitQuality
-    from fcinv_core.inversion.refinement import Evaluation
     from fcinv_core.inversion.uncertainty import Uncertainty
 
 

@@ -16,6 +16,7 @@ from fcinv_core.errors import FcinvError
 from fcinv_core.inversion.density_of_states import DensityOfStates
 from fcinv_core.inversion.dispersion import dispersion
 from fcinv_core.inversion.elasticity import ElasticConstants
+from fcinv_core.inversion.evaluation import Evaluation
 from fcinv_core.inversion.fitted import histogram_fit
 from fcinv_core.inversion.from_model import NetworkStart
 from fcinv_core.inversion.lattice import Lattice
@@ -30,7 +31,7 @@ from fcinv_core.inversion.quality import (
     overall_deviance,
     qualities_of,
 )
-from fcinv_core.inversion.refinement import Evaluation, Refinement
+from fcinv_core.inversion.refinement import Refinement
 from fcinv_core.inversion.result import InversionResult
 from fcinv_core.inversion.stages import Counts
 from fcinv_core.inversion.starts import Start, StartSearch
