@@ -192,10 +192,14 @@ def invert(
     begin = Start(initial, initial) if found is None else found
     clock.start("Refining", 0.8)
     fit = _Fit.from_start(begin, prepared, lattice, refine, max_iterations, clock)
-    if search is not None and not all(quality.is_at_counting_limit for quality in fit.qualities):
+    if search is not None and not fit.is_at_counting_limit:
         clock.start("Finding a start", 0.85)
-        if (other := search.widen()) is not None:
-            clock.start("Refining", 0.9)
+        # What was given is where somebody expects the end, whatever a few rows said of it.
+        others = [Start(initial, initial, origin=origin)] if origin == GIVEN else []
+        if (much_better := search.widen()) is not None:
+            others.append(much_better)
+        clock.start("Refining", 0.9)
+        for other in others:
             again = _Fit.from_start(other, prepared, lattice, refine, max_iterations, clock)
             if again.deviance < fit.deviance:
                 fit, found = again, other
@@ -324,6 +328,11 @@ class _Fit:
             lattice, problems, start.parameters, prior if refine else None, max_iterations, clock
         )
         return cls(prior, problems, best, qualities_of(problems, best))
+
+    @property
+    def is_at_counting_limit(self) -> bool:
+        """Whether all histograms are fitted as well as counting allows."""
+        return all(quality.is_at_counting_limit for quality in self.qualities)
 
     @property
     def deviance(self) -> float:
