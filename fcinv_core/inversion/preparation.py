@@ -35,6 +35,9 @@ SLIVER = 0.2
 """Of the median exposure: bins with less lie at the edge of coverage and carry wild values
 where bins are as fine as detector pixels; they hold little information in any case."""
 
+SHARPEST = 0.02
+"""Of the width of energy bins: a resolution below must be a mistake."""
+
 
 @dataclass(frozen=True)
 class PreparedHistogram:
@@ -99,6 +102,7 @@ class PreparedHistogram:
             raise FcinvError(f"background {background!r}: give one of {', '.join(BACKGROUNDS)}")
         centres, bin_vectors, edges = bins_in_crystal(histogram, crystal)
         resolution = assumed_resolution(histogram, energy_fwhm)
+        _refuse_fraction(resolution, edges)
         counts = histogram.spectra(histogram.effective_counts())
         exposure = histogram.spectra(histogram.exposure())
         used = (
@@ -161,6 +165,16 @@ class PreparedHistogram:
     def energies(self) -> np.ndarray:
         """(n_energy,) bin centres in meV."""
         return 0.5 * (self.edges[1:] + self.edges[:-1])
+
+
+def _refuse_fraction(resolution: EnergyResolution, edges: np.ndarray) -> None:
+    """Refuse widths that can hardly be meant: so sharp that all of a spectrum would be aliased."""
+    width, bins = resolution.elastic_fwhm, float(np.median(np.diff(edges)))
+    if len(edges) > 2 and width < SHARPEST * bins:
+        raise FcinvError(
+            f"an energy resolution of {width:g} meV is less than a fiftieth of the energy bins "
+            f"({bins:g} meV): give the full width at half maximum in meV, not a fraction"
+        )
 
 
 def _energies_in_range(

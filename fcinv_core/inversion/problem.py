@@ -181,8 +181,10 @@ class HistogramProblem:
         rotations = self._lattice.basis.crystal.point_group_rotations
         first, row = distinct_bins(prepared.centres[bins], prepared.bin_vectors, numbers, rotations)
         n_free = len(reference) + len(NUISANCES)
-        n_samples = int(np.prod(_at_most(numbers, FINE_SAMPLES)))
-        most = most_rows(n_samples, prepared.counts.shape[1] * n_free, share)
+        n_samples, n_derived = (
+            int(np.prod(each)) for each in (numbers, _at_most(numbers, ROUGH_SAMPLES))
+        )
+        most = most_rows(n_samples, n_derived, prepared.counts.shape[1] * n_free, share)
         if len(first) <= most:
             return bins
         exposure = np.zeros((len(first), prepared.counts.shape[1]))

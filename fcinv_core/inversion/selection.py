@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from fcinv_core.inversion.preparation import PreparedHistogram
 
 MOST_SAMPLES = 400_000
-"""Of all bins together that derivatives by force constants are averaged over: these take a dozen
-seconds then, spectra half as long, and a fit asks for twenty of them."""
+"""Of all bins together that derivatives by force constants are averaged over: a dozen seconds each
+time that they are worked out, which a fit asks for several times."""
+
+MOST_VALUES = 2_000_000
+"""Of all bins together that spectra are averaged over: as many seconds at most, for each step."""
 
 MOST_BYTES = 1 << 30
 """That derivatives of all bins may take; a fit holds several copies of them."""
@@ -19,10 +22,18 @@ MOST_BYTES = 1 << 30
 BYTES_PER_NUMBER = 8
 
 
-def most_rows(samples_per_row: int, derivatives_per_row: int, share: float) -> int:
-    """Number of rows within a share of `MOST_SAMPLES` and `MOST_BYTES`."""
-    by_memory = MOST_BYTES / (BYTES_PER_NUMBER * derivatives_per_row)
-    return max(1, int(share * min(MOST_SAMPLES / samples_per_row, by_memory)))
+def most_rows(n_samples: int, n_derived: int, n_derivatives: int, share: float) -> int:
+    """Number of rows within a share of `MOST_VALUES`, `MOST_SAMPLES` and `MOST_BYTES`.
+
+    Parameters
+    ----------
+    n_samples, n_derived
+        Of a row, for spectra and for derivatives.
+    n_derivatives
+        Of a row.
+    """
+    by_memory = MOST_BYTES / (BYTES_PER_NUMBER * n_derivatives)
+    return max(1, int(share * min(MOST_VALUES / n_samples, MOST_SAMPLES / n_derived, by_memory)))
 
 
 def most_counted_bins(prepared: PreparedHistogram, most: int | None) -> np.ndarray:

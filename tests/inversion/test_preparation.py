@@ -80,6 +80,8 @@ def test_what_cannot_be_inverted_is_refused(silicon):
     for word, data in cases.items():
         with pytest.raises(FcinvError, match=word):
             PreparedHistogram.from_histogram(data, silicon)
+    with pytest.raises(FcinvError, match="0.01 meV is less than a fiftieth .*1 meV.*fraction"):
+        PreparedHistogram.from_histogram(good, silicon, energy_fwhm=0.01)
     with pytest.raises(FcinvError, match="cubic.*linear, flat, none"):
         PreparedHistogram.from_histogram(good, silicon, energy_fwhm=2.0, background="cubic")
     magnesia = Crystal.from_file(DATA / "force_constants" / "MgO_dft.yaml")

@@ -39,12 +39,14 @@ def test_the_heaviest_of_each_group_of_neighbours_is_taken():
 
 
 def test_rows_are_limited_by_time_and_by_memory(monkeypatch):
+    monkeypatch.setattr(selection, "MOST_VALUES", 64_000)
     monkeypatch.setattr(selection, "MOST_SAMPLES", 6400)
     monkeypatch.setattr(selection, "MOST_BYTES", 8000)
-    assert most_rows(64, 10, 1.0) == 100
-    assert most_rows(64, 100, 1.0) == 10
-    assert most_rows(64, 100, 0.5) == 5
-    assert most_rows(10**6, 10**6, 1.0) == 1
+    assert most_rows(64, 64, 10, 1.0) == 100
+    assert most_rows(6400, 64, 10, 1.0) == 10
+    assert most_rows(64, 64, 100, 1.0) == 10
+    assert most_rows(64, 64, 100, 0.5) == 5
+    assert most_rows(10**6, 64, 10, 1.0) == 1
 
 
 def test_sharp_and_exposed_lines_tell_most():
