@@ -5,9 +5,10 @@ noise, and the weights follow the gradient of the network's losses. What is vali
 the moving average of the weights, where it did best on measurements in geometries that were never
 trained on. In the end the stated spreads are calibrated, on others of these.
 
-All random numbers follow from the seed and the number of the step, none from the clock or from
-what came before. A training that was killed and resumed ends with the same weights, to the last
-bit, as one that was not, on the same machine with as many threads.
+All random numbers follow from the seed, the number of the step and that of the group, none from the
+clock, from what came before or from the process. A training that was killed and resumed ends with
+the same weights, to the last bit, as one that was not, on the same machine with as many threads and
+processes; with another number of processes it differs by rounding.
 """
 
 from __future__ import annotations

@@ -92,6 +92,12 @@ class TrainingSettings:
                     "numbers that divide each other"
                 )
 
+        if self.per_step > self.simulations:
+            raise FcinvError(
+                f"steps of {self.per_step} measurements of a training need as many simulations in "
+                f"a round, not {self.simulations}: give more, or smaller steps"
+            )
+
     @property
     def groups_per_step(self) -> int:
         """Groups that one step looks at."""
