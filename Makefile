@@ -8,12 +8,13 @@ DOCS_INSTALLED := .venv/.docs-installed
 BOUNDED := OMP_NUM_THREADS=$(THREADS) OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test test-all lint format docs bench bench-networks bench-verdicts bench-latent bench-experiment models priors clean
+.PHONY: help demo test test-all drills lint format docs bench bench-networks bench-verdicts bench-latent bench-experiment models priors clean
 
 help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
 	@echo "make test   run the tests"
 	@echo "make test-all  run the tests, also on more files and with other versions of Python (2 hours)"
+	@echo "make drills kill inversions at random moments, among other faults (10 minutes)"
 	@echo "make lint   ruff, mypy and codespell"
 	@echo "make format let ruff format the sources"
 	@echo "make docs   build the documentation in docs/_build/html"
@@ -59,6 +60,10 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	@$(PYTEST) -m "slow or not slow"
 	@$(BIN)/python tests/environments.py
+
+# Inversions killed at random moments, ended, run twice at once, without home or memory.
+drills: $(INSTALLED)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow or not slow" tests/test_fault_drills.py
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from fcinv_core import __version__
@@ -33,7 +36,8 @@ Begin with a file that Mantid's SaveMD wrote, and a CIF or POSCAR of the crystal
   2. Force constants with errors, and a verdict on whether to believe them:
        fcinv invert FILE.nxs --structure CRYSTAL.cif -o DIR
      Open DIR/report.html in a browser.
-  3. No trained network for your crystal ('fcinv models' lists them)? An hour or so makes one:
+  3. No trained network for your crystal ('fcinv models' lists them)? An hour or so makes one
+     of a crystal with two atoms in the cell, some hours of one with six:
        fcinv train --structure CRYSTAL.cif -o DIR
 
 Also: fcinv simulate (spectra of force constants you have), fcinv mantid enable (all of
@@ -106,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is None:
             print(WELCOME)
             return 0
-        with quiet_libraries() as terminal:
+        with _ended_by_sigterm(), quiet_libraries() as terminal:
             code: int = options.run(options, terminal)
             sys.stdout.flush()
         return code
@@ -129,6 +133,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"unexpected {type(error).__name__} ({error}), a defect of fcinv: please report it "
             f"with the traceback that {TRACEBACK}=1 before the command shows"
         )
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM, with which batch systems end a job, taken for the Ctrl-C of a person.
+
+    Half-written results are removed then, and a training saves where it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

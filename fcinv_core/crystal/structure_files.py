@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fcinv_core.crystal.cif_symmetry import OPERATIONS, with_operations
 from fcinv_core.errors import FcinvError
 from fcinv_core.files import is_deeply_nested, read_text, require_file
 
@@ -22,13 +23,6 @@ LARGEST_TEXT = 10_000_000
 
 LARGEST_YAML = 100_000_000
 """Bytes of a phonopy.yaml: parsing a larger one takes tens of gigabytes of memory."""
-
-_OPERATIONS = (
-    "_space_group_symop_operation_xyz",
-    "_space_group_symop.operation_xyz",
-    "_symmetry_equiv_pos_as_xyz",
-)
-"""Names of the list of symmetry operations in a CIF."""
 
 _MOST_OPERATIONS = 192
 """Of a space group: Fm-3m has as many."""
@@ -139,7 +133,11 @@ def _read_with_ase(path: Path, kind: str) -> StructureFile:
             # ASE leaves out the rows of a CIF that lack a column, atoms among them.
             warnings.filterwarnings("error", message="Wrong number")
             _refuse_impossible(path, text, kind)
-            atoms: Any = ase.io.read(stream, format=kind)
+            atoms: Any
+            if kind == "cif":
+                atoms = _atoms_of_cif(path, text)
+            else:
+                atoms = ase.io.read(stream, format="vasp")
             _refuse_disorder(path, atoms)
             _refuse_no_crystal(path, atoms)
             refine_symmetry(atoms, symprec=COORDINATE_PRECISION)
@@ -193,7 +191,7 @@ def _sites_of_cif(path: Path, text: str) -> int:
         lengths, angles = np.array(cell[:3], dtype=float), np.array(cell[3:], dtype=float)
         if not np.isfinite(lengths).all() or not ((angles > 0) & (angles < 180)).all():
             raise FcinvError(f"{path} has a cell that is none, {cell}: correct it")
-        operations = next((block[name] for name in _OPERATIONS if name in block), ())
+        operations = next((block[name] for name in OPERATIONS if name in block), ())
         if isinstance(operations, list) and len(operations) > _MOST_OPERATIONS:
             raise FcinvError(
                 f"{path} lists {len(operations)} symmetry operations, and no space group has more "
@@ -202,6 +200,16 @@ def _sites_of_cif(path: Path, text: str) -> int:
         sites = block.get("_atom_site_label", ())
         n_sites = max(n_sites, len(sites) if isinstance(sites, list) else 1)
     return n_sites
+
+
+def _atoms_of_cif(path: Path, text: str) -> Any:
+    """Of the last structure in the file."""
+    from ase.io.cif import CIFBlock, parse_cif
+
+    blocks = [block for block in parse_cif(io.StringIO(text)) if block.has_structure()]
+    if not blocks:
+        raise FcinvError(f"{path} holds no atoms in a three-dimensional cell")
+    return CIFBlock(blocks[-1].name, with_operations(blocks[-1], path)).get_atoms()
 
 
 def _refuse_no_crystal(path: Path, atoms: Any) -> None:

@@ -170,7 +170,7 @@ class CrystalOfForceField:
         # Cell and positions of one symmetry share one space of force constants.
         carried = ForceConstants(self.crystal.with_lattice(still.lattice), values).on(self.crystal)
         symmetric = self._basis.force_constants(self._basis.parameters_of(carried))
-        progress("done", 1.0)
+        progress("force constants", 1.0)
         return symmetric.on(self.crystal.with_lattice(still.lattice))
 
     def _at_zero_force(self, recipe: Recipe) -> Crystal:

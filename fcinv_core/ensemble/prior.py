@@ -126,6 +126,8 @@ class Prior:
             When no force field can tell anything, or nearly all of the prior is unstable.
         """
         found = force_field_samples(crystal, potentials, progress=progress)
+        if progress is not None:
+            progress("working out what is plausible", 1.0)
         basis = ForceConstantBasis.from_crystal(crystal, cutoff)
         return cls.from_samples(
             basis,

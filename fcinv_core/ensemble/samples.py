@@ -127,6 +127,7 @@ def force_field_samples(
         raise FcinvError(
             f"no force field gave force constants of {crystal.formula}: {'; '.join(reasons)}"
         )
+    tell("looking whether they are stable", 1.0)
     carried = [force_constants.on(crystal) for _, _, force_constants in found]
     lowest = lowest_energies(crystal, np.stack([each.values for each in carried]))
     samples = []
@@ -144,5 +145,4 @@ def force_field_samples(
         )
         if not is_stable:
             failures.append(f"{potential}, {kind}: unstable, lowest mode {energy:.1f} meV")
-    tell("done", 1.0)
     return ForceFieldSamples(tuple(samples), tuple(failures))

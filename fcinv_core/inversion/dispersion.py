@@ -32,7 +32,8 @@ def dispersion(lattice: Lattice, parameters: np.ndarray, covariance: np.ndarray)
     Parameters
     ----------
     parameters, covariance
-        (n_par,) in eV/Å² and (n_par, n_par); σ(E) = √(gᵀ C g), g = e†(∂D/∂p)e / 2E.
+        (n_par,) in eV/Å² and (n_par, n_par); σ(E²) = √(gᵀ C g), g = e†(∂D/∂p)e, and σ(E) is
+        σ(E²)/2E, or √σ(E²) where that is less: of modes whose E² may be zero.
     """
     crystal = lattice.basis.crystal
     labels, q_points, distance = high_symmetry_path(crystal, lattice.is_polar)
@@ -40,9 +41,10 @@ def dispersion(lattice: Lattice, parameters: np.ndarray, covariance: np.ndarray)
     modes = lattice.modes(parameters, limits)
     slopes = energy_slopes(lattice, modes.eigenvectors[0], limits)
     energies = modes.energies[0].numpy()
-    slopes = slopes / (2 * np.maximum(np.abs(energies), SMALLEST_ENERGY_MEV))[..., None]
     variance = np.einsum("qmi,ij,qmj->qm", slopes, covariance, slopes, optimize=True)
-    sigma = np.sqrt(np.maximum(variance, 0.0))
+    of_squares = np.sqrt(np.maximum(variance, 0.0))
+    linear = of_squares / (2 * np.maximum(np.abs(energies), SMALLEST_ENERGY_MEV))
+    sigma = np.minimum(linear, np.sqrt(of_squares))
     return Dispersion(labels, q_points, distance, energies, sigma)
 
 

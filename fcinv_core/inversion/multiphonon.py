@@ -24,8 +24,8 @@ and Al at 10 and 300 K)."""
 class Multiphonon:
     """Multiphonon scattering in the incoherent approximation on the energy bins of a measurement.
 
-    It varies little inside a bin, whose centre stands for it, and little with the force
-    constants.
+    It varies little inside a bin, whose centre stands for it, and little with the force constants
+    unless a mode comes near zero energy.
 
     Parameters
     ----------

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,12 @@ from fcinv_core.errors import FcinvError
 from fcinv_core.inversion.density_of_states import DensityOfStates
 from fcinv_core.inversion.dispersion import dispersion
 from fcinv_core.inversion.elasticity import ElasticConstants
+from fcinv_core.inversion.evaluation import Evaluation
+from fcinv_core.inversion.fitted import histogram_fit
 from fcinv_core.inversion.from_model import NetworkStart
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.notes import FORCE_FIELD, GIVEN, NETWORK, notes
-from fcinv_core.inversion.nuisances import Q_SPREAD, RESOLUTION, SCALE, estimates
+from fcinv_core.inversion.nuisances import RESOLUTION
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
 from fcinv_core.inversion.problem import HistogramProblem
@@ -30,14 +31,13 @@ from fcinv_core.inversion.quality import (
     overall_deviance,
     qualities_of,
 )
-from fcinv_core.inversion.refinement import Evaluation, Refinement
-from fcinv_core.inversion.result import HistogramFit, InversionResult
+from fcinv_core.inversion.refinement import Refinement
+from fcinv_core.inversion.result import InversionResult
 from fcinv_core.inversion.stages import Counts
 from fcinv_core.inversion.starts import Start, StartSearch
 from fcinv_core.inversion.uncertainty import Uncertainty
 from fcinv_core.inversion.verdict import judge
 from fcinv_core.limits import MAX_ITERATIONS
-from fcinv_core.scattering.forward import TOLERANCE, ForwardModel
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal, ForceConstants
@@ -192,10 +192,14 @@ def invert(
     begin = Start(initial, initial) if found is None else found
     clock.start("Refining", 0.8)
     fit = _Fit.from_start(begin, prepared, lattice, refine, max_iterations, clock)
-    if search is not None and not all(quality.is_at_counting_limit for quality in fit.qualities):
+    if search is not None and not fit.is_at_counting_limit:
         clock.start("Finding a start", 0.85)
-        if (other := search.widen()) is not None:
-            clock.start("Refining", 0.9)
+        # What was given is where somebody expects the end, whatever a few rows said of it.
+        others = [Start(initial, initial, origin=origin)] if origin == GIVEN else []
+        if (much_better := search.widen()) is not None:
+            others.append(much_better)
+        clock.start("Refining", 0.9)
+        for other in others:
             again = _Fit.from_start(other, prepared, lattice, refine, max_iterations, clock)
             if again.deviance < fit.deviance:
                 fit, found = again, other
@@ -216,7 +220,7 @@ def invert(
         position = model.prior.where(force_constants)
     names = [str(source) for source in sources] or [h.source for h in histograms]
     fits = tuple(
-        _fit(item, problem, quality, lattice, best, uncertainty, number, name)
+        histogram_fit(item, problem, quality, lattice, best, uncertainty, number, name)
         for number, (item, problem, quality, name) in enumerate(
             zip(prepared, problems, qualities, names, strict=True)
         )
@@ -326,6 +330,11 @@ class _Fit:
         return cls(prior, problems, best, qualities_of(problems, best))
 
     @property
+    def is_at_counting_limit(self) -> bool:
+        """Whether all histograms are fitted as well as counting allows."""
+        return all(quality.is_at_counting_limit for quality in self.qualities)
+
+    @property
     def deviance(self) -> float:
         """Per degree of freedom, of all histograms."""
         return overall_deviance(self.qualities)
@@ -356,62 +365,6 @@ def _refine_on_counts(
             problem.weigh(problem.believed, factor)
         result = refinement.settled(result.trial, result.vicinities, Counts(), _LAST_ITERATIONS)
     return result
-
-
-def _fit(
-    prepared: PreparedHistogram,
-    problem: HistogramProblem,
-    quality: FitQuality,
-    lattice: Lattice,
-    best: Evaluation,
-    uncertainty: Uncertainty,
-    number: int,
-    name: str,
-) -> HistogramFit:
-    """Nuisances in the units of the data, and what makes the simulated copy."""
-    histogram = prepared.histogram
-    values, sigmas = best.point.nuisances[number], uncertainty.nuisance_sigma[number]
-    return HistogramFit(
-        measured=histogram,
-        simulate=partial(_simulated, problem, lattice, best.point.parameters, values),
-        used=histogram.from_spectra(problem.used),
-        residual=histogram.from_spectra(quality.residuals),
-        nuisance=estimates(values, sigmas, problem.typical_signal, prepared),
-        deviance_per_dof=quality.deviance_per_dof,
-        pearson_per_dof=quality.pearson_per_dof,
-        temperature=prepared.temperature,
-        energy_fwhm=prepared.resolution.elastic_fwhm,
-        q_points=len(problem.bins),
-        orientations=histogram.orientations,
-        source=name,
-    )
-
-
-def _simulated(
-    problem: HistogramProblem, lattice: Lattice, parameters: np.ndarray, values: np.ndarray
-) -> SQEHistogram:
-    """The model on all bins of a histogram.
-
-    Parameters
-    ----------
-    parameters, values
-        (n_par,) eV/Å² and nuisances, as they were fitted.
-    """
-    prepared, force_constants = problem.prepared, lattice.force_constants(parameters)
-    histogram = prepared.histogram
-    scale, width = float(np.exp(values[SCALE])), float(np.exp(values[RESOLUTION]))
-    model = ForwardModel(
-        force_constants.crystal,
-        histogram,
-        prepared.temperature,
-        prepared.resolution,
-        q_spread_scale=float(1 + values[Q_SPREAD]),
-        tolerance=max(TOLERANCE, problem.sampling_error),
-    )
-    signal = scale * histogram.spectra(model(force_constants, resolution_scale=width))
-    smooth = problem.smooth(lattice.state(parameters), prepared.centres, values)
-    signal = histogram.from_spectra(signal + smooth)
-    return histogram.with_values(signal, np.where(np.isnan(signal), np.nan, 0.0))
 
 
 def _input_record(name: str) -> dict[str, str]:

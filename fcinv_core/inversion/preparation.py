@@ -110,6 +110,13 @@ class PreparedHistogram:
         if used.any():
             used &= exposure > SLIVER * np.median(exposure[used])
         if not counts[used].sum() > 0:
+            seen = histogram.covered & (histogram.signal > 0)
+            if seen.any() and not histogram.variance[seen].any():
+                raise FcinvError(
+                    f"{histogram.source} has no error bars, as spectra that were calculated, and "
+                    "counts follow from these: give a measurement, or a simulation with counting "
+                    "noise (docs/simulated-measurements.md)"
+                )
             raise FcinvError(
                 f"nothing to fit in {histogram.source}: no counted bin is left outside the "
                 "elastic line and inside the coverage; check the energy range of the histogram"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from fcinv_core.inversion.evaluation import Expectation, Vicinity
 from fcinv_core.inversion.multiphonon import Multiphonon
 from fcinv_core.inversion.nuisances import (
     MULTIPHONON,
@@ -55,43 +55,6 @@ off; with fine ones, which have the last word, error bars are by about 2 %."""
 WIDTH_STEP = 0.01
 """Change of the logarithm of the resolution scale from which its effect is taken where force
 constants are fixed."""
-
-
-@dataclass(frozen=True)
-class Vicinity:
-    """What varies little from one set of force constants to the next, and costs much, on rows.
-
-    All without scale.
-
-    Attributes
-    ----------
-    parameters
-        (n_rows, n_energy, n_free) derivatives of the spectra by force constants; n_free is 0
-        where these are fixed.
-    resolution
-        (n_rows, n_energy) derivative by the logarithm of the resolution scale.
-    q_spread
-        (n_rows, n_energy) derivative by the relative spread of Q; 0 where it is not fitted.
-    multiphonon
-        (n_rows, n_energy) scattering by two and more phonons, mbarn/meV.
-    """
-
-    parameters: np.ndarray
-    resolution: np.ndarray
-    q_spread: np.ndarray
-    multiphonon: np.ndarray
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """Expected signal on rows (n_rows, n_energy), and its derivatives (..., n_free + 8).
-
-    The last columns belong to `NUISANCES`, those before to the force constants: n_free is n_par,
-    or 0 where force constants are fixed.
-    """
-
-    signal: np.ndarray
-    jacobian: np.ndarray
 
 
 class HistogramProblem:
@@ -311,8 +274,13 @@ class HistogramProblem:
             narrow = self._spectra_on(self._narrow, state, resolution_scale)
             # Equivalent bins stay so when they shrink, but rows are in another order.
             by_spread = (values - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
-        multiphonon = self.multiphonon(state, resolution_scale)
-        return Vicinity(by_parameters, by_resolution, by_spread, multiphonon)
+        return Vicinity(
+            by_parameters,
+            by_resolution,
+            by_spread,
+            self.multiphonon(state, resolution_scale),
+            state.tensors(self.prepared.temperature),
+        )
 
     def multiphonon(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
         """(n_rows, n_energy) scattering by two and more phonons, mbarn/meV."""

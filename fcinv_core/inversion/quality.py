@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fcinv_core.inversion.evaluation import Expectation
 from fcinv_core.inversion.nuisances import NUISANCES
-from fcinv_core.inversion.problem import Expectation, HistogramProblem
+from fcinv_core.inversion.problem import HistogramProblem
 from fcinv_core.inversion.stages import poisson_deviance, positive_signal
 
 if TYPE_CHECKING:
-    from fcinv_core.inversion.refinement import Evaluation
+    from fcinv_core.inversion.evaluation import Evaluation
 
 _MEANS = np.geomspace(1e-4, 1e3, 141)
 _LARGEST_COUNT = 2000

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
+from fcinv_core.inversion.evaluation import (
+    Evaluation,
+    Expectation,
+    Point,
+    Trial,
+    Values,
+    Vicinities,
+    Vicinity,
+)
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.nuisances import (
     BACKGROUND,
@@ -20,13 +29,7 @@ from fcinv_core.inversion.nuisances import (
     pull,
 )
 from fcinv_core.inversion.prior import ForceConstantPrior
-from fcinv_core.inversion.problem import (
-    FINE_SAMPLES,
-    ROUGH_SAMPLES,
-    Expectation,
-    HistogramProblem,
-    Vicinity,
-)
+from fcinv_core.inversion.problem import FINE_SAMPLES, ROUGH_SAMPLES, HistogramProblem
 from fcinv_core.inversion.stages import NormalEquations, Stage
 
 CONVERGED = 0.02
@@ -42,63 +45,12 @@ RELIABLE = 0.1
 """Once lines overlap, derivatives from an earlier point serve as long as a step changes the cost
 by what they promise, to this relative difference; they cost far more than the spectra alone."""
 
+FAR = 0.03
+"""Relative change of mean squared displacements from which scattering by several phonons is worked
+out anew before a step is judged. Smaller steps wait for new derivatives."""
+
 Monitor = Callable[[str], None]
 """Told the name of the stage at every iteration; may raise to cancel."""
-
-Values = tuple[np.ndarray | None, ...]
-Vicinities = tuple[Vicinity | None, ...]
-"""Of all histograms, None for those that do not take part."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A place in parameter space.
-
-    Attributes
-    ----------
-    parameters
-        (n_par,) eV/Å².
-    nuisances
-        (n_histograms, 8), see `NUISANCES`.
-    """
-
-    parameters: np.ndarray
-    nuisances: np.ndarray
-
-    def moved(self, step: np.ndarray) -> Point:
-        """The point after ``step`` (n_par + 8 n_histograms,)."""
-        n_par = len(self.parameters)
-        return Point(
-            self.parameters + step[:n_par],
-            self.nuisances + step[n_par:].reshape(self.nuisances.shape),
-        )
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The cost at a point, with the spectra of all histograms."""
-
-    point: Point
-    cost: float
-    values: Values
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Normal equations of all histograms and priors at a point.
-
-    ``expectations`` belong to the histograms that took part, in order.
-    """
-
-    trial: Trial
-    equations: NormalEquations
-    expectations: tuple[Expectation, ...]
-    vicinities: Vicinities
-
-    @property
-    def point(self) -> Point:
-        """Where."""
-        return self.trial.point
 
 
 class Refinement:
@@ -170,6 +122,27 @@ class Refinement:
             None if own is None else problem.vicinity(state, nuisance, own, most)
             for problem, nuisance, own in zip(self.problems, point.nuisances, values, strict=True)
         )
+
+    def _with_multiphonon(self, point: Point, vicinities: Vicinities) -> Vicinities:
+        """With scattering by several phonons as it is at a point, if that has come far.
+
+        A mode on its way to zero energy takes all the scattering of one phonon away and gives it
+        to several: a step that did not see that could lead anywhere.
+        """
+        state = self.lattice.state(point.parameters)
+
+        def moved(
+            problem: HistogramProblem, nuisance: np.ndarray, vicinity: Vicinity | None
+        ) -> Vicinity | None:
+            if vicinity is None:
+                return None
+            now, then = state.tensors(problem.prepared.temperature), vicinity.displacements
+            if (now - then).abs().max() < FAR * then.abs().max():
+                return vicinity
+            several = problem.multiphonon(state, float(np.exp(nuisance[RESOLUTION])))
+            return replace(vicinity, multiphonon=several, displacements=now)
+
+        return tuple(map(moved, self.problems, point.nuisances, vicinities))
 
     def _cost(
         self,
@@ -309,13 +282,14 @@ class Refinement:
                 break
             point = current.point.moved(step)
             values = self._values(point, stage)
-            gain = equations.cost - self._cost(point, values, current.vicinities, stage, guess)
+            around = self._with_multiphonon(point, current.vicinities)
+            gain = equations.cost - self._cost(point, values, around, stage, guess)
             if np.isfinite(gain) and gain > 0:
                 is_fresh = abs(gain / predicted - 1) > tolerance
                 current = (
                     self._renewed(point, values, stage, guess)
                     if is_fresh
-                    else self._evaluated(point, values, current.vicinities, stage, guess)
+                    else self._evaluated(point, values, around, stage, guess)
                 )
                 damping = max(damping / 10, 1e-9)
             elif not is_fresh and np.isfinite(tolerance):

@@ -9,9 +9,9 @@ import numpy as np
 if TYPE_CHECKING:
     from fcinv_core.inversion.preparation import PreparedHistogram
 
-MOST_SAMPLES = 1_000_000
-"""Of all bins together that derivatives by force constants are averaged over: half a minute for
-each time that they are worked out, with two threads."""
+MOST_SAMPLES = 400_000
+"""Of all bins together that derivatives by force constants are averaged over: these take a dozen
+seconds then, spectra half as long, and a fit asks for twenty of them."""
 
 MOST_BYTES = 1 << 30
 """That derivatives of all bins may take; a fit holds several copies of them."""

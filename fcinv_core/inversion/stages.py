@@ -13,7 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from fcinv_core.inversion.problem import Expectation, HistogramProblem
+from fcinv_core.inversion.evaluation import Expectation
+from fcinv_core.inversion.problem import HistogramProblem
 
 MODEL_TOLERANCE = 0.05
 """Relative error granted to the model in the stages that only lead the way."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fcinv_core.inversion.evaluation import Evaluation, Point
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import GUIDING, ForceConstantPrior
 from fcinv_core.inversion.problem import HistogramProblem
 from fcinv_core.inversion.quality import deviance_per_dof, expected_counts
-from fcinv_core.inversion.refinement import RELIABLE, Evaluation, Monitor, Point, Refinement
+from fcinv_core.inversion.refinement import RELIABLE, Monitor, Refinement
 from fcinv_core.inversion.stages import STAGES, Counts
 
 COARSE_ROWS, COARSE_BINS = 150, 1000

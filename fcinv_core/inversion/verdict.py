@@ -39,6 +39,10 @@ RESOLUTION_TOLERANCE = 0.3
 UNSTABLE_MEV = 0.3
 """Imaginary modes beyond this energy make a crystal unstable; rounding stays below."""
 
+SURELY_UNSTABLE = 4.0
+"""Energy of an imaginary mode over its error bar from which its square is negative by two standard
+deviations, as σ(E²) = 2 E σ(E). Soft modes are sometimes imaginary by less, by chance."""
+
 Trust = Literal["yes", "caution", "no"]
 _ORDER: tuple[Trust, ...] = ("yes", "caution", "no")
 
@@ -138,18 +142,29 @@ def _more_than_chance(quality: FitQuality) -> str:
 
 def _of_bands(bands: Dispersion) -> list[tuple[Trust, str]]:
     found: list[tuple[Trust, str]] = []
-    lowest = bands.energy_mev.min()
-    if lowest < -UNSTABLE_MEV:
+    top = bands.energy_mev.max()
+    imaginary = np.maximum(-bands.energy_mev, 0.0)
+    lowest = imaginary.max()
+    is_sure = (imaginary > SURELY_UNSTABLE * bands.sigma_mev) | (imaginary > VAGUE * top)
+    if (is_sure & (imaginary > UNSTABLE_MEV)).any():
         found.append(
             (
                 "no",
                 "the crystal is unstable with these force constants: imaginary modes down to "
-                f"{-lowest:.1f}i meV",
+                f"{lowest:.1f}i meV",
+            )
+        )
+    elif lowest > UNSTABLE_MEV:
+        found.append(
+            (
+                "caution",
+                f"imaginary modes down to {lowest:.1f}i meV, which their error bars do not tell "
+                "from soft ones of a stable crystal",
             )
         )
     point, branch = np.unravel_index(np.argmax(bands.sigma_mev), bands.sigma_mev.shape)
     worst = bands.sigma_mev[point, branch]
-    if worst > VAGUE * bands.energy_mev.max():
+    if worst > VAGUE * top:
         label = min(bands.path_labels, key=lambda item: abs(item[0] - point))[1]
         found.append(
             (

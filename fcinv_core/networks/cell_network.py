@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -128,7 +128,7 @@ class CellNetwork(Network):
         )
 
     @torch.no_grad()
-    def calibrate(self, spectra: Sequence[Sequence[CellSpectra]], parameters: torch.Tensor) -> None:
+    def calibrate(self, spectra: Iterable[Sequence[CellSpectra]], parameters: torch.Tensor) -> None:
         """See `Network`."""
         parts = []
         for item in (item for several in spectra for item in several):

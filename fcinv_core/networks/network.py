@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -103,7 +103,7 @@ class Network(torch.nn.Module):
         """
         raise NotImplementedError
 
-    def calibrate(self, spectra: Sequence[Any], parameters: torch.Tensor) -> None:
+    def calibrate(self, spectra: Iterable[Any], parameters: torch.Tensor) -> None:
         """After training: make stated spreads hold the truth as often as they should.
 
         Networks whose spread is right as it is leave it so.

@@ -207,9 +207,10 @@ class _Training:
         network = _copy_of(self.network)
         network.load_state_dict(record.best)
         network.to(self._processes.device)
-        self._tell("Calibrating spreads", 1.0)
-        self._not_trained_on(self.settings.calibration_cases, CALIBRATION).calibrate(network)
-        scores = self._validation.scores(network, at_leisure=True)
+        self._tell("Simulating", 1.0)
+        others = self._not_trained_on(self.settings.calibration_cases, CALIBRATION)
+        others.calibrate(network, self._tell)
+        scores = self._validation.scores(network, at_leisure=True, progress=self._tell)
         training = {
             "measurements": record.best_point.measurements,
             "seconds": round(record.points[-1].seconds),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from fcinv_core.scattering.threads import block_slices
 
 if TYPE_CHECKING:
     from fcinv_core.ensemble.measurement_group import MeasurementGroup
+    from fcinv_core.ensemble.potentials import Progress
     from fcinv_core.ensemble.prior import Prior
     from fcinv_core.networks.network import Network
 
@@ -116,16 +117,21 @@ class ValidationSet:
                 for start in range(0, len(groups), per_part)
             ]
 
-    def calibrate(self, network: Network) -> None:
+    def calibrate(self, network: Network, progress: Progress | None = None) -> None:
         """Let it see how far its estimates are from the truth."""
         network.eval()
-        network.calibrate(self._parts, self.parameters)
+        network.calibrate(self._told("Calibrating spreads", progress), self.parameters)
 
     @torch.no_grad()
-    def scores(self, network: Network, *, at_leisure: bool = False) -> ValidationScores:
+    def scores(
+        self, network: Network, *, at_leisure: bool = False, progress: Progress | None = None
+    ) -> ValidationScores:
         """How well it does now, in a hurry or ``at_leisure`` (see `Network.estimate`)."""
         network.eval()
-        found = [network.estimate(part, at_leisure=at_leisure) for part in self._parts]
+        found = [
+            network.estimate(part, at_leisure=at_leisure)
+            for part in self._told("Judging the model", progress)
+        ]
         parameters = torch.cat([each.parameters for each in found]).double()
         covariance = torch.cat([each.covariance for each in found]).double()
         # Whoever estimates nothing has all energies wrong.
@@ -148,6 +154,13 @@ class ValidationSet:
                 coverage[kind] = float(within[chosen].double().mean())
         error = float(percent.clamp(min=_EXACT).log().mean().exp())
         return ValidationScores(error, kinds, coverage)
+
+    def _told(self, what: str, progress: Progress | None) -> Iterator[Any]:
+        """The parts, each told when it is begun."""
+        for number, part in enumerate(self._parts):
+            if progress is not None:
+                progress(what, number / len(self._parts))
+            yield part
 
 
 def observed(batches: MeasurementBatches, n: int, seed: int) -> Sequence[MeasurementGroup]:

@@ -73,7 +73,7 @@ def test_several_phonons_and_tails_are_told_from_a_flat_background(
     several, load, truth, lattice, true_parameters, prepared
 ):
     """Data of the forward model with or without them; force constants are known."""
-    data = load("five_orientations_HHL0_slice_clean")
+    data = load("one_orientation_4d_clean")
     elastic, decay = 4.0, 1.8
     simulated = expected_signal(
         truth,
@@ -84,7 +84,7 @@ def test_several_phonons_and_tails_are_told_from_a_flat_background(
         scale=10.0,
     )
     rng = np.random.default_rng(3)
-    exposure = 300.0
+    exposure = 10.0
     counts = rng.poisson(exposure * np.nan_to_num(simulated.signal))
     counted = simulated.with_values(
         np.where(np.isnan(simulated.signal), np.nan, counts / exposure),

@@ -87,6 +87,13 @@ def test_what_cannot_be_inverted_is_refused(silicon):
         PreparedHistogram.from_histogram(good, magnesia)
 
 
+def test_calculated_spectra_are_called_what_they_are(silicon):
+    data = slice_of(np.arange(1.25, 1.8, 0.1), np.arange(5, 60.5, 1.0))
+    calculated = data.with_values(data.signal, np.zeros_like(data.signal))
+    with pytest.raises(FcinvError, match="has no error bars, as spectra that were calculated"):
+        PreparedHistogram.from_histogram(calculated, silicon, energy_fwhm=2.0)
+
+
 def test_of_several_files_the_one_of_another_crystal_is_named(silicon):
     other = slice_of([1.0, 1.1], [10.0, 11.0], ub=np.eye(3) / 4.05, source="Al.nxs")
     with pytest.raises(FcinvError, match=r"^Al\.nxs: .* no cell of Si"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcinv_core.inversion.problem import Expectation
+from fcinv_core.inversion.evaluation import Expectation
 from fcinv_core.inversion.quality import (
     FitQuality,
     believed_exposure,

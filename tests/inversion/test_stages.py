@@ -8,7 +8,7 @@ import pytest
 from fcinv_core.inversion.nuisances import BACKGROUND
 from fcinv_core.inversion.prior import FINAL, GUIDING, ForceConstantPrior
 from fcinv_core.inversion.problem import FINE_SAMPLES, ROUGH_SAMPLES
-from fcinv_core.inversion.refinement import Refinement
+from fcinv_core.inversion.refinement import RELIABLE, Refinement
 from fcinv_core.inversion.stages import STAGES, Counts, poisson_deviance
 
 
@@ -52,6 +52,27 @@ def test_counts_lead_back_from_a_background_that_is_too_low(problem, lattice, tr
     assert (ahead - behind) / 2 == pytest.approx(equations.gradient @ step, rel=1e-4)
     back = refinement.minimise(point, Counts(), 20)
     assert back.equations.cost == pytest.approx(right.equations.cost, abs=0.1)
+
+
+def test_no_step_raises_the_cost_by_scattering_that_derivatives_do_not_know(
+    problem, lattice, true_parameters, monkeypatch
+):
+    """As near a mode that a step takes to zero energy: several phonons then scatter all."""
+    prior = ForceConstantPrior.around(lattice, true_parameters, GUIDING)
+    refinement = Refinement(lattice, [problem], prior, lambda _: None)
+    begin = 0.93 * true_parameters
+    point = refinement.starting_point(begin)
+    calculated, first = problem.multiphonon, lattice.state(begin).tensors(300.0).abs().sum()
+
+    def steep(state, resolution_scale):
+        change = abs(float(state.tensors(300.0).abs().sum() / first) - 1)
+        return calculated(state, resolution_scale) * np.exp(100 * change)
+
+    monkeypatch.setattr(problem, "multiphonon", steep)
+    monkeypatch.setattr("fcinv_core.inversion.refinement.FAR", 0.001)
+    start = refinement.evaluate(point, Counts()).equations.cost
+    end = refinement.descended(point, Counts(), 10, tolerance=RELIABLE)
+    assert refinement.evaluate(end.point, Counts()).equations.cost < start
 
 
 def test_nuisances_alone_have_the_derivatives_that_they_have_together(

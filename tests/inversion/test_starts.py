@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fcinv_core.inversion import invert
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.starts import (
     ATTEMPTS,
@@ -12,6 +13,7 @@ from fcinv_core.inversion.starts import (
     COARSE_ROWS,
     GOOD_START,
     STIFFNESS_SCAN,
+    Start,
     StartSearch,
 )
 
@@ -93,3 +95,16 @@ def test_maps_are_judged_on_more_wave_vectors(load, truth, lattice, true_paramet
     of_map, of_slice = (len(problem.bins) for problem in search._problems)
     assert of_map == COARSE_BINS < np.count_nonzero(data.used.any(axis=1))
     assert of_slice <= COARSE_ROWS
+
+
+def test_what_was_given_is_tried_itself_if_the_search_leads_away(
+    few_samples, load, silicon, truth, lattice, true_parameters, rms_error, monkeypatch
+):
+    """As it may where a few rows and few samples do not know better."""
+    half = lattice.scaled(true_parameters, 0.5)
+    monkeypatch.setattr(StartSearch, "find", lambda self: Start(half, half, origin="elsewhere"))
+    monkeypatch.setattr(StartSearch, "widen", lambda self: None)
+    data = load("five_orientations_HHL0_slice_clean")
+    result = invert([data], silicon, start=truth, energy_fwhm=2.4, max_iterations=4)
+    assert result.settings["first_guess"] == "given force constants"
+    assert rms_error(result.force_constants) < 1.5

@@ -102,6 +102,17 @@ def test_error_bars_of_energies_are_those_of_drawn_force_constants(lattice, true
     assert np.median(np.sqrt((measured**2).sum(axis=1)) / total) == pytest.approx(1, abs=0.06)
 
 
+@pytest.mark.parametrize(("spread", "share"), [(0.02, 0.01), (9.0, 3.0)])
+def test_error_bars_of_energies_stay_within_reason_where_squares_are_open(
+    lattice, true_parameters, spread, share
+):
+    """Of crystals as a whole stiffer or softer: by 2 %, and by more than they are stiff."""
+    covariance = spread**2 * np.outer(true_parameters, true_parameters)
+    bands = dispersion(lattice, true_parameters, covariance)
+    high = bands.energy_mev > 1
+    assert np.allclose(bands.sigma_mev[high], share * bands.energy_mev[high], rtol=1e-5)
+
+
 def test_path_has_published_labels_and_ends(truth):
     labels, points, distance = high_symmetry_path(truth.crystal)
     names = [name for _, name in labels]

@@ -56,6 +56,13 @@ def test_the_truth_has_no_errors(cases, germanium_prior):
     assert scores.coverage == {"idealised": 1.0, "noisy": 1.0}
 
 
+def test_the_share_done_is_told(cases, germanium_prior):
+    told = []
+    cases.scores(Cheat(germanium_prior), progress=lambda *each: told.append(each))
+    assert told[0] == ("Judging the model", 0.0)
+    assert all(0 <= fraction < 1 for _, fraction in told)
+
+
 def test_all_energies_off_by_a_factor(cases, germanium_prior):
     """Energies go with the square root of force constants; phonopy's are the judge."""
     scores = cases.scores(Cheat(germanium_prior, factor=1.21))

@@ -10,10 +10,11 @@ from benchmarks.networks.cases import Case
 
 from fcinv_core.crystal import ForceConstantBasis, ForceConstants
 from fcinv_core.inversion.dispersion import energy_slopes
+from fcinv_core.inversion.evaluation import Evaluation
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
 from fcinv_core.inversion.problem import HistogramProblem
-from fcinv_core.inversion.refinement import Evaluation, Refinement
+from fcinv_core.inversion.refinement import Refinement
 from fcinv_core.inversion.stages import STAGES, Counts
 from fcinv_core.inversion.uncertainty import Uncertainty
 
