@@ -55,12 +55,15 @@ setup(
     ],
     extras_require={
         "forcefields": ["chgnet>=0.4"],
+        # Training in several processes.
+        "distributed": ["lightning-fabric>=2.4"],
         # ResINS may change its interface with every 0.x.
         "instruments": ["resins>=0.1,<0.2"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.7",
             "hypothesis>=6",
+            "lightning-fabric>=2.4",
             "euphonic>=2.1",
             "resins>=0.1,<0.2",
             "ruff",

@@ -23,6 +23,7 @@ from fcinv_core.commands import inspect, invert, mantid, models, simulate, train
 from fcinv_core.commands.completion import SHELLS, PrintCompletion
 from fcinv_core.commands.terminal import quiet_libraries
 from fcinv_core.errors import NO_MEMORY, FcinvError, did_you_mean, is_out_of_memory
+from fcinv_core.launch import Launch
 from fcinv_core.limits import MOST_THREADS
 
 WELCOME = """\
@@ -114,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except FcinvError as error:
+        if _is_told_elsewhere(sys.argv[1:] if arguments is None else arguments):
+            return BAD_INPUT
         return _fail(str(error))
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more at its exit.
@@ -176,6 +179,11 @@ def _bound_threads() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(min(os.cpu_count() or 1, MOST_THREADS)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _is_told_elsewhere(words: Sequence[str]) -> bool:
+    """Whether the first of several processes that train together tells of a problem as well."""
+    return "train" in words[:1] and Launch.of_environment().rank > 0
 
 
 def _fail(message: str) -> int:

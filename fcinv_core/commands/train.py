@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import shlex
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,6 +18,7 @@ from fcinv_core.commands.options import (
 )
 from fcinv_core.commands.terminal import Progress, progress_bar
 from fcinv_core.errors import FcinvError
+from fcinv_core.launch import Launch
 
 if TYPE_CHECKING:
     from fcinv_core.crystal import Crystal
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from fcinv_core.inversion.born_charges import BornCharges
     from fcinv_core.networks.model import Model
     from fcinv_core.networks.model_card import ModelCard
+    from fcinv_core.networks.processes import Processes
     from fcinv_core.networks.training_folder import TrainingFolder
+    from fcinv_core.networks.training_settings import TrainingSettings
 
 ARCHITECTURES = ("direct", "latent")
 DEVICES = ("auto", "cpu", "cuda")
@@ -73,50 +77,88 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, terminal: TextIO) -> int:
-    """Train, write the model and say how good it is."""
+    """Train, write the model and say how good it is.
+
+    Where several processes train together the first one reads, writes and speaks for all.
+    """
+    from fcinv_core.networks.architectures import NETWORKS
+    from fcinv_core.networks.processes import joined
+    from fcinv_core.networks.training import train
+
+    launch = Launch.of_environment()
+    with (
+        joined(launch, _device(options.device)) as processes,
+        progress_bar(terminal) if launch.rank == 0 else nullcontext() as progress,
+    ):
+        _check_alike(options, processes)
+        asked_for = processes.first(lambda: _asked_for(options, processes, progress))
+        try:
+            path = train(
+                NETWORKS[options.architecture],
+                asked_for.prior,
+                options.output,
+                settings=asked_for.settings,
+                begin_with=asked_for.begin_with,
+                seed=options.seed,
+                processes=processes,
+                resume=options.resume,
+                command=_as_typed(options, asked_for.settings.measurements),
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            if launch.rank == 0:
+                print("Stopped; the same command with --resume continues.")
+            raise
+    if launch.rank == 0:
+        print(_summary(path, options.structure))
+    return 0
+
+
+@dataclass(frozen=True)
+class _AskedFor:
+    """What is to be trained, and where it begins."""
+
+    prior: Prior
+    settings: TrainingSettings
+    begin_with: Model | None
+
+
+def _asked_for(
+    options: argparse.Namespace, processes: Processes, progress: Progress | None
+) -> _AskedFor:
     from fcinv_core.inversion.output import check_output_directory
 
     check_output_directory(options.output)
 
     from fcinv_core.crystal import Crystal
     from fcinv_core.crystal.supercell_size import with_checked_supercell
-    from fcinv_core.networks.architectures import NETWORKS
-    from fcinv_core.networks.training import train
     from fcinv_core.networks.training_folder import TrainingFolder
     from fcinv_core.networks.training_settings import TrainingSettings
 
     folder = TrainingFolder(options.output)
     if not options.resume:
         folder.check_free()
-    device = _device(options.device)
+    settings = TrainingSettings()
+    if measurements := options.measurements or folder.measurements:
+        settings = replace(settings, measurements=measurements)
+    settings.check_processes(processes.size)
     crystal = Crystal.from_file(options.structure)
     if options.supercell is not None:
         crystal = with_checked_supercell(crystal, options.supercell)
     charges = _born_charges(options, crystal)
-    settings = TrainingSettings()
-    if measurements := options.measurements or folder.measurements:
-        settings = replace(settings, measurements=measurements)
     begin_with = _begin_with(options.begin_with)
-    with progress_bar(terminal) as progress:
-        prior = _prior(options, crystal, charges, folder, progress)
-        try:
-            path = train(
-                NETWORKS[options.architecture],
-                prior,
-                options.output,
-                settings=settings,
-                begin_with=begin_with,
-                seed=options.seed,
-                device=device,
-                resume=options.resume,
-                command=_as_typed(options, settings.measurements),
-                progress=progress,
-            )
-        except KeyboardInterrupt:
-            print("Stopped; the same command with --resume continues.")
-            raise
-    print(_summary(path, options.structure))
-    return 0
+    prior = _prior(options, crystal, charges, folder, progress)
+    return _AskedFor(prior, settings, begin_with)
+
+
+def _check_alike(options: argparse.Namespace, processes: Processes) -> None:
+    """Refuse trainings that a launcher has started side by side, each for itself."""
+    asked = {name: value for name, value in vars(options).items() if name != "run"}
+    if processes.any(processes.first(lambda: asked) != asked):
+        raise FcinvError(
+            f"{processes.size} processes of one launch train together, and these were started "
+            "with different options: give all the same, or launch each training on its own"
+        )
 
 
 def _begin_with(name: str | None) -> Model | None:

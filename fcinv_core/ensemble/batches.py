@@ -212,18 +212,34 @@ class MeasurementBatches:
         ]
         return MeasurementBatch.of_groups(groups, self.n_q)
 
-    def simulate(self, n: int, seed: int) -> list[SimulatedGroup]:
+    def simulate(
+        self, n: int, seed: int, numbers: Sequence[int] | None = None
+    ) -> list[SimulatedGroup]:
         """Expected intensities of ``n`` crystals in groups, which is the dear part.
 
         Each group can be observed several times, with other noise. The same seed gives the same
         groups on the same kind of device. They are in the order of the tops of their spectra.
+
+        Parameters
+        ----------
+        n
+            How many crystals.
+        seed
+            Not negative.
+        numbers
+            Of the groups that are wanted, from 0; each is as it is among all, which is the default.
         """
         parameters = self.prior.sample(n, seed, device=self.device)
         _, tops = self.prior.extremes(parameters)
         order = tops.argsort(stable=True)
+        parts = order.split(self.group_size)
         tasks = [
-            (parameters[part], float(tops[part].median()), np.random.default_rng((seed, number, 0)))
-            for number, part in enumerate(order.split(self.group_size))
+            (
+                parameters[parts[number]],
+                float(tops[parts[number]].median()),
+                np.random.default_rng((seed, number, 0)),
+            )
+            for number in (range(len(parts)) if numbers is None else numbers)
         ]
         return list(map_blocks(self._simulated, tasks, self.device))
 

@@ -82,7 +82,10 @@ class Network(torch.nn.Module):
         raise NotImplementedError
 
     def losses(self, spectra: Any, parameters: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Scalars by name whose sum is to be small.
+        """Scalars by name whose sum is to be small: means over all measurements.
+
+        Random numbers are to be those of torch's own generators, which training seeds anew for
+        each group, so that it does not matter which process has the group.
 
         Parameters
         ----------

@@ -5,21 +5,20 @@ noise, and the weights follow the gradient of the network's losses. What is vali
 the moving average of the weights, where it did best on measurements in geometries that were never
 trained on. In the end the stated spreads are calibrated, on others of these.
 
-All random numbers follow from the seed and the number of the step, none from the clock or from
-what came before. A training that was killed and resumed ends with the same weights, to the last
-bit, as one that was not, on the same machine with as many threads.
+All random numbers follow from the seed, the number of the step and that of the group, none from the
+clock, from what came before or from the process. A training that was killed and resumed ends with
+the same weights, to the last bit, as one that was not, on the same machine with as many threads and
+processes; with another number of processes it differs by rounding.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from fcinv_core.ensemble.batches import MeasurementBatches
@@ -27,28 +26,30 @@ from fcinv_core.ensemble.measurement_pool import measurement_pool
 from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
 from fcinv_core.errors import FcinvError
 from fcinv_core.networks.checkpoint import Checkpoint
-from fcinv_core.networks.learning_curve import CurvePoint, write_picture, write_table
+from fcinv_core.networks.gradient import mean_gradient
+from fcinv_core.networks.learning_curve import write_picture, write_table
 from fcinv_core.networks.model import Model
 from fcinv_core.networks.model_card import ModelCard
 from fcinv_core.networks.network import Network, Settings
+from fcinv_core.networks.processes import ALONE, Processes
 from fcinv_core.networks.reproducible import (
     CALIBRATION,
     PLANS,
-    STEP,
     VALIDATION,
     VALIDATION_PLANS,
     WEIGHTS,
     Rounds,
     deterministic,
     seed_of,
-    seeds,
     stop_requests,
 )
 from fcinv_core.networks.training_folder import POOLS, TrainingFolder
+from fcinv_core.networks.training_record import TrainingRecord
 from fcinv_core.networks.training_settings import TRAINING_RANGES, TrainingSettings
 from fcinv_core.networks.validation import GROUP_SIZE, ValidationSet
 
 if TYPE_CHECKING:
+    from fcinv_core.ensemble.measured_rows import MeasuredRows
     from fcinv_core.ensemble.potentials import Progress
     from fcinv_core.ensemble.prior import Prior
 
@@ -71,7 +72,7 @@ def train(
     begin_with: Model | None = None,
     ranges: MeasurementRanges = TRAINING_RANGES,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
     resume: bool = False,
     command: str = "",
     progress: Progress | None = None,
@@ -97,8 +98,9 @@ def train(
         Of the measurements.
     seed
         Not negative. Weights follow from it, on one machine.
-    device
-        Of the training.
+    processes
+        That train together, see `joined`; by default this one alone, on the processor. Only the
+        first of them touches the folder, needs ``begin_with`` and calls ``progress``.
     resume
         Continue what is in the folder, or begin if there is nothing. More measurements than
         before are possible: the training goes on at the learning rate that it would have had.
@@ -121,6 +123,7 @@ def train(
     """
     if seed < 0:
         raise FcinvError(f"seed {seed} of a training: give a whole number, zero or above")
+    settings.check_processes(processes.size)
     folder = TrainingFolder(Path(output))
     network = _initialised(architecture, prior, network_settings, seed)
     described: dict[str, Any] = {
@@ -134,15 +137,21 @@ def train(
             if name not in ("measurements", "patience")
         },
     }
-    if begin_with is not None:
-        network.begin_with(begin_with.network)
-        described["begun_with"] = begin_with.sha256
-    folder.claim(prior, described, settings.measurements, resume=resume)
-    with deterministic(torch.device(device)):
-        training = _Training(folder, network, settings, ranges, seed, device, progress)
+
+    def begun() -> dict[str, torch.Tensor]:
+        if begin_with is not None:
+            network.begin_with(begin_with.network)
+            described["begun_with"] = begin_with.sha256
+        folder.claim(prior, described, settings.measurements, resume=resume)
+        return network.state_dict()
+
+    network.load_state_dict(processes.first(begun))
+    tell = progress if progress and processes.rank == 0 else _untold
+    with deterministic(processes.device):
+        training = _Training(folder, network, settings, ranges, seed, processes, tell)
         with stop_requests() as stop:
             training.run(stop)
-        return training.finish(described, command)
+        return processes.first(lambda: training.finish(described, command))
 
 
 class _Training:
@@ -155,73 +164,58 @@ class _Training:
         settings: TrainingSettings,
         ranges: MeasurementRanges,
         seed: int,
-        device: torch.device | str,
-        progress: Progress | None,
+        processes: Processes,
+        tell: Progress,
     ) -> None:
-        self.folder, self.settings, self.seed = folder, settings, seed
-        self.device = torch.device(device)
-        self._tell = progress or (lambda text, fraction: None)
-        self.network = network.to(self.device)
-        self.averaged = _copy_of(network).to(self.device)
-        prior = network.prior
-        pool, other_pool = self._pools(prior, ranges)
-        batches, others = (
-            MeasurementBatches(
-                prior, rows, ranges=ranges, n_q=settings.n_q, group_size=size, device=self.device
-            )
-            for rows, size in ((pool, settings.group_size), (other_pool, GROUP_SIZE))
-        )
-        self._rounds = Rounds(batches, settings, seed)
-        self._others = others
-        self._tell("Simulating", 0.0)
-        self._validation = self._not_trained_on(settings.validation_cases, VALIDATION)
+        self.folder, self.settings, self.ranges, self.seed = folder, settings, ranges, seed
+        self._processes, self._tell = processes, tell
+        self.network = network.to(processes.device)
+        self.averaged = _copy_of(network).to(processes.device)
+        self.record = TrainingRecord()
+        pool = processes.first(lambda: self._pool(POOLS[0], settings.geometries, PLANS))
+        batches = self._batches(pool, settings.group_size)
+        self._rounds = Rounds(batches, settings, seed, processes)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.step = self._lost = self._patient_from = 0
-        self.best: dict[str, torch.Tensor] = {}
-        self.points: list[CurvePoint] = []
-        self._sums: dict[str, float] = {}
-        self._summed = 0
-        self._seconds, self._begin = 0.0, time.monotonic()
-        if folder.checkpoint.is_file():
-            self._restore(Checkpoint.load(folder.checkpoint))
+        self.step = self._lost = 0
+        processes.first(self._prepare_validation)
+        if checkpoint := processes.first(self._checkpoint):
+            self._restore(checkpoint)
 
     def run(self, stop: threading.Event) -> None:
         """Step until enough measurements have been seen, or the network improves no more."""
-        settings = self.settings
-        while self.step < settings.steps and not self._is_settled():
+        settings, first = self.settings, self._processes.first
+        is_over = first(self._is_settled)
+        while self.step < settings.steps and not is_over:
             self._take_step()
             self.step += 1
-            is_last = self.step == settings.steps
-            validated = is_last or self.step % settings.steps_between_validations == 0
-            if validated:
-                self._validate()
-            if validated or self.step % settings.steps_per_round == 0:
-                self._save()
-            self._tell(self._in_words(), self.step / settings.steps)
-            if stop.is_set():
-                self._save()
-                write_picture(self.points, self._title, self.folder.path)
+            if self.step == settings.steps or self.step % settings.steps_between_validations == 0:
+                is_over = first(self._validate)
+            elif self.step % settings.steps_per_round == 0:
+                first(self._save)
+            self._tell(self.record.in_words(), self.step / settings.steps)
+            if self._processes.any(stop.is_set()):
+                first(self._stop)
                 raise KeyboardInterrupt
-        if not self.points:  # fewer measurements than it has seen before its first validation
-            self._validate()
 
     def finish(self, described: dict[str, Any], command: str) -> Path:
         """Write the model with the best weights, and the learning curve."""
-        best = self.points[self._best_place()]
+        record = self.record
+        if not record.points:  # fewer measurements than it has seen before its first validation
+            self._validate()
         network = _copy_of(self.network)
-        network.load_state_dict(self.best)
-        network.to(self.device)
+        network.load_state_dict(record.best)
+        network.to(self._processes.device)
         self._tell("Simulating", 1.0)
         others = self._not_trained_on(self.settings.calibration_cases, CALIBRATION)
         others.calibrate(network, self._tell)
         scores = self._validation.scores(network, at_leisure=True, progress=self._tell)
         training = {
-            "measurements": best.measurements,
-            "seconds": round(self.points[-1].seconds),
+            "measurements": record.best_point.measurements,
+            "seconds": round(record.points[-1].seconds),
             "coverage of 1 sigma": scores.coverage,
-            "device": self.device.type,
+            "device": self._processes.device.type,
             "seed": self.seed,
             "settings": asdict(self.settings),
             "ranges": described["ranges"],
@@ -230,32 +224,39 @@ class _Training:
             network, training=training, scores=scores.kinds, command=command
         )
         Model(network.prior, network, card).save(self.folder.model)
-        write_table(self.points, self.folder.path)
-        write_picture(self.points, self._title, self.folder.path)
+        write_table(record.points, self.folder.path)
+        self._draw()
         return self.folder.model
 
-    @property
-    def _title(self) -> str:
-        return f"{self.network.prior.crystal.formula}, {self.network.architecture}"
+    def _draw(self) -> None:
+        title = f"{self.network.prior.crystal.formula}, {self.network.architecture}"
+        write_picture(self.record.points, title, self.folder.path)
 
-    def _pools(self, prior: Prior, ranges: MeasurementRanges) -> list[Any]:
-        """Measurements to train with, and others to validate with."""
-        settings, pools = self.settings, []
-        numbers = (settings.geometries, settings.validation_geometries)
-        for name, n, purpose in zip(POOLS, numbers, (PLANS, VALIDATION_PLANS), strict=True):
+    def _pool(self, name: str, n: int, purpose: int) -> tuple[MeasuredRows, ...]:
+        """Planned measurements of the folder; they are planned if there are none."""
+        prior, seed = self.network.prior, seed_of(self.seed, purpose)
+        bins = self.settings.energy_bins
+        return self.folder.pool(
+            name,
+            lambda: measurement_pool(prior, n, self.ranges, seed, self._tell, energy_bins=bins),
+        )
 
-            def planned(n: int = n, purpose: int = purpose) -> Any:
-                return measurement_pool(
-                    prior,
-                    n,
-                    ranges,
-                    seed_of(self.seed, purpose),
-                    self._tell,
-                    energy_bins=settings.energy_bins,
-                )
+    def _batches(self, pool: tuple[MeasuredRows, ...], group_size: int) -> MeasurementBatches:
+        return MeasurementBatches(
+            self.network.prior,
+            pool,
+            ranges=self.ranges,
+            n_q=self.settings.n_q,
+            group_size=group_size,
+            device=self._processes.device,
+        )
 
-            pools.append(self.folder.pool(name, planned))
-        return pools
+    def _prepare_validation(self) -> None:
+        settings = self.settings
+        pool = self._pool(POOLS[1], settings.validation_geometries, VALIDATION_PLANS)
+        self._others = self._batches(pool, GROUP_SIZE)
+        self._tell("Simulating", 0.0)
+        self._validation = self._not_trained_on(settings.validation_cases, VALIDATION)
 
     def _not_trained_on(self, n: int, purpose: int) -> ValidationSet:
         """Measurements in geometries that were not trained on."""
@@ -264,29 +265,22 @@ class _Training:
     def _take_step(self) -> None:
         """Look at some measurements, and change the weights."""
         settings = self.settings
-        random = np.random.default_rng(seeds(self.seed, STEP, self.step))
-        # Networks may draw random numbers of their own.
-        torch.manual_seed(int(random.integers(2**62)))
-        groups = self._rounds.observed(self.step, random)
+        looks = self._rounds.looks(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate_at(self.step)
         self.network.train()
-        spectra = self.network.prepare(groups)
-        parameters = torch.cat([group.parameters for group in groups])
-        losses = self.network.losses(spectra, parameters)
-        total = torch.stack([loss.float() for loss in losses.values()]).sum()
-        self.optimizer.zero_grad()
-        total.backward()
+        losses = {
+            name: float(loss)
+            for name, loss in mean_gradient(self.network, looks, self._processes).items()
+        }
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.largest_gradient)
-        if not math.isfinite(float(norm)) or not math.isfinite(float(total.detach())):
+        if not math.isfinite(float(norm)) or not math.isfinite(sum(losses.values())):
             self._lose()
             return
         self._lost = 0
         self.optimizer.step()
         self._average()
-        for name, loss in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(loss.detach())
-        self._summed += 1
+        self.record.add_losses(losses)
 
     def _lose(self) -> None:
         self._lost += 1
@@ -305,59 +299,39 @@ class _Training:
         for own, other in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
             own.copy_(other)
 
-    def _validate(self) -> None:
+    def _validate(self) -> bool:
+        """Judge the averaged weights, keep everything, and say whether training is over."""
         scores = self._validation.scores(self.averaged)
-        losses = {name: value / max(self._summed, 1) for name, value in self._sums.items()}
-        seen = self.step * self.settings.per_step
-        self.points.append(CurvePoint(seen, self._elapsed(), losses, scores))
-        self._sums, self._summed = {}, 0
-        if self._best_place() == len(self.points) - 1:
-            self.best = {
-                name: tensor.detach().cpu().clone()
-                for name, tensor in self.averaged.state_dict().items()
-            }
-        write_table(self.points, self.folder.path)
-
-    def _best_place(self) -> int:
-        return int(np.argmin([point.scores.error for point in self.points]))
+        self.record.add_scores(self.step * self.settings.per_step, scores, self.averaged)
+        write_table(self.record.points, self.folder.path)
+        self._save()
+        return self._is_settled()
 
     def _is_settled(self) -> bool:
-        """No better for as long as one has patience."""
-        if not self.points:
-            return False
-        since = max(self._best_place() + 1, self._patient_from)
-        return len(self.points) - since >= self.settings.patience
+        return self.record.is_settled(self.settings.patience)
 
-    def _in_words(self) -> str:
-        parts = []
-        if self._summed:
-            parts.append(f"loss {sum(self._sums.values()) / self._summed:.3g}")
-        if self.points:
-            kinds = self.points[-1].scores.kinds.items()
-            errors = ", ".join(f"{score.median_mev:.2g} meV {kind}" for kind, score in kinds)
-            parts.append(f"error {errors}")
-        return f"Training: {'; '.join(parts)}" if parts else "Training"
-
-    def _elapsed(self) -> float:
-        return self._seconds + time.monotonic() - self._begin
+    def _stop(self) -> None:
+        self._save()
+        self._draw()
 
     def _save(self) -> None:
         Checkpoint(
             network=self.network.state_dict(),
             averaged=self.averaged.state_dict(),
-            best=self.best,
+            best=self.record.best,
             optimizer=self.optimizer.state_dict()["state"],
             counters={
                 "step": self.step,
-                "seconds": self._elapsed(),
-                "points": [point.to_dict() for point in self.points],
-                "sums": self._sums,
-                "summed": self._summed,
                 "lost": self._lost,
-                "patient_from": self._patient_from,
                 "total": self.settings.measurements,
+                **self.record.counters(),
             },
         ).save(self.folder.checkpoint)
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """What there is to go on from."""
+        path = self.folder.checkpoint
+        return Checkpoint.load(path) if path.is_file() else None
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.network.load_state_dict(checkpoint.network)
@@ -368,15 +342,15 @@ class _Training:
                 "param_groups": self.optimizer.state_dict()["param_groups"],
             }
         )
-        self.best = dict(checkpoint.best)
         counters = checkpoint.counters
-        self.step, self._seconds = counters["step"], counters["seconds"]
-        self.points = [CurvePoint.from_dict(point) for point in counters["points"]]
-        self._sums, self._summed = counters["sums"], counters["summed"]
-        self._lost, self._patient_from = counters["lost"], counters["patient_from"]
+        self.step, self._lost = counters["step"], counters["lost"]
+        self.record.restore(counters, checkpoint.best)
         if counters["total"] != self.settings.measurements:
-            # Whoever asks for more wants to see whether it helps.
-            self._patient_from = len(self.points)
+            self.record.be_patient_again()
+
+
+def _untold(text: str, fraction: float) -> None:
+    """Nobody looks."""
 
 
 def _initialised(

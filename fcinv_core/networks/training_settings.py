@@ -92,6 +92,37 @@ class TrainingSettings:
                     "numbers that divide each other"
                 )
 
+        if self.per_step > self.simulations:
+            raise FcinvError(
+                f"steps of {self.per_step} measurements of a training need as many simulations in "
+                f"a round, not {self.simulations}: give more, or smaller steps"
+            )
+
+    @property
+    def groups_per_step(self) -> int:
+        """Groups that one step looks at."""
+        return self.per_step // self.group_size
+
+    @property
+    def groups_per_round(self) -> int:
+        """Groups whose intensities are computed in one round."""
+        return self.simulations // self.group_size
+
+    def check_processes(self, n: int) -> None:
+        """Refuse a number of processes that cannot share the groups of a step equally.
+
+        Raises
+        ------
+        FcinvError
+        """
+        groups = self.groups_per_step
+        if groups % n:
+            fitting = [str(number) for number in range(1, groups + 1) if groups % number == 0]
+            raise FcinvError(
+                f"{n} processes cannot share the {groups} groups of measurements that a step of "
+                f"training looks at: start {' or '.join(fitting)}"
+            )
+
     @property
     def steps(self) -> int:
         """Of the optimizer, in all."""

@@ -261,7 +261,13 @@ def test_divergence_is_told(germanium_prior, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"measurements": 0}, {"learning_rate": float("nan")}, {"group_size": 5}]
+    "wrong",
+    [
+        {"measurements": 0},
+        {"learning_rate": float("nan")},
+        {"group_size": 5},
+        {"per_step": 32},
+    ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(FcinvError):
