@@ -1,6 +1,6 @@
 """Commands that are killed, ended, run twice at once, or started where little is allowed.
 
-``make drills`` prints how many were tried and how they ended.
+``make drills`` runs more of them.
 """
 
 from __future__ import annotations
@@ -87,10 +87,11 @@ def test_a_killed_inversion_leaves_all_files_or_none(begin, usual, tmp_path, mom
     process.communicate(timeout=60)
     if (tmp_path / "out").exists() and visible(tmp_path / "out"):
         check_whole(tmp_path / "out")
-    again = begin(tmp_path / "out")
-    again.communicate(timeout=240)
-    assert again.returncode == CAUTION
-    check_whole(tmp_path / "out")
+    if moment is None:
+        again = begin(tmp_path / "out")
+        again.communicate(timeout=240)
+        assert again.returncode == CAUTION
+        check_whole(tmp_path / "out")
 
 
 def test_a_batch_system_ends_an_inversion(begin, usual, tmp_path):
@@ -104,6 +105,7 @@ def test_a_batch_system_ends_an_inversion(begin, usual, tmp_path):
         check_whole(tmp_path / "new" / "out")
 
 
+@pytest.mark.slow
 def test_two_at_once_leave_one_whole_result(begin, tmp_path):
     both = [begin(tmp_path / "out") for _ in range(2)]
     told = [process.communicate(timeout=240) for process in both]
@@ -112,6 +114,7 @@ def test_two_at_once_leave_one_whole_result(begin, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+@pytest.mark.slow
 def test_without_a_home(begin, tmp_path):
     process = begin(tmp_path / "out", HOME="/proc/none")
     _, complaint = process.communicate(timeout=240)

@@ -47,7 +47,8 @@ def reduced(mantid_file):
 
 
 def test_at_the_sns_success_is_an_empty_standard_error(job, reduced, tmp_path):
-    done = job("sns.py", reduced)
+    """What the shipped network reads off the file, which is enough to see all outputs."""
+    done = job("sns.py", reduced, Refine=False)
     assert done.returncode == 0 and done.stderr == ""
     assert f"Force constants of {reduced.stem}: trust " in done.stdout.splitlines()[-1]
     written = {path.name for path in (tmp_path / "output").iterdir()}

@@ -30,7 +30,7 @@ from fcinv_core.networks.model import Model
 from fcinv_core.networks.model_card import ModelCard
 from fcinv_core.networks.network import Estimates, Network
 
-MATERIAL, N_CASES, N_Q = "Al", 20, 10
+MATERIAL, N_CASES, N_REFINED, N_Q = "Al", 20, 8, 10
 
 
 class Quick(Kind):
@@ -82,11 +82,17 @@ def records(cases, prior, spread):
         stand_in(prior, spread, "boastful", stated=0.001, is_refined=False),
         stand_in(prior, spread, "wrong", stated=0.01, stiffness=4.0, is_refined=False),
     ]
-    return [record for case in cases for record in scored(case, estimators)]
+    return [
+        record for case in cases for record in scored(case, estimators, case.number < N_REFINED)
+    ]
 
 
 def of(records, name):
     return [record for record in records if record["estimator"] == name]
+
+
+def refined(records, name):
+    return [record for record in of(records, name) if "refined" in record]
 
 
 def test_estimators_get_the_marks_that_they_deserve(records):
@@ -100,9 +106,10 @@ def test_estimators_get_the_marks_that_they_deserve(records):
     assert inside("wrong")["stiffness"] == 0
 
     right = {
-        name: sum(r["refined"]["arrival"]["is_right"] for r in of(records, name)) for name in NAMES
+        name: sum(r["refined"]["arrival"]["is_right"] for r in refined(records, name))
+        for name in NAMES
     }
-    assert right["honest"] >= 18
+    assert right["honest"] >= 7
     assert right["wrong"] <= 1
 
     for record in of(records, "wrong"):
@@ -110,10 +117,11 @@ def test_estimators_get_the_marks_that_they_deserve(records):
         assert record["estimate"]["relative"] == pytest.approx(3, rel=0.05)
         assert record["estimate"]["dispersion"] > 0.3 * record["top_mev"]
     far = [
-        r["refined"]["arrival"]["distance"] / r["limits"]["bound_mev"] for r in of(records, "wrong")
+        r["refined"]["arrival"]["distance"] / r["limits"]["bound_mev"]
+        for r in refined(records, "wrong")
     ]
-    assert sum(width > WIDTHS for width in far) >= 19, "as many as do not end in the right valley"
-    for record in of(records, "honest"):
+    assert sum(width > WIDTHS for width in far) >= 7, "as many as do not end in the right valley"
+    for record in refined(records, "honest"):
         assert record["limits"]["informed_mev"] < record["limits"]["prior_mev"]
 
 
@@ -125,10 +133,12 @@ def test_page_tells_the_estimators_apart(records):
     assert "`the command`" in text
     lines = [line for line in text.splitlines() if line.startswith("| Al | prior | quick")]
     assert len(lines) == 2 * len(NAMES) + 1
-    assert all(f"| {N_CASES} |" in line for line in lines)
-    (wrong,) = [line for line in lines if "| wrong |" in line][1:]
-    shown = float(re.search(r"\| wrong \| 20 \| (\d+) \(", wrong).group(1))
-    assert shown <= 5
+    alone, others = lines[: len(NAMES)], lines[len(NAMES) :]
+    assert all(f"| {N_CASES} |" in line for line in alone)
+    assert all(f"| {N_REFINED} |" in line for line in others)
+    (wrong,) = [line for line in others if "| wrong |" in line]
+    shown = float(re.search(rf"\| wrong \| {N_REFINED} \| (\d+) \(", wrong).group(1))
+    assert shown <= 13
 
 
 def test_cases_are_what_they_say():
