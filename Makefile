@@ -14,7 +14,7 @@ help:
 	@echo "make demo   invert the demo measurement and write a report to demo-result/"
 	@echo "make test   run the tests"
 	@echo "make test-all  run the tests, also on more files and with other versions of Python (2 hours)"
-	@echo "make drills kill inversions at random moments, among other faults (10 minutes)"
+	@echo "make drills kill inversions at random moments, among other faults (some minutes)"
 	@echo "make lint   ruff, mypy and codespell"
 	@echo "make format let ruff format the sources"
 	@echo "make docs   build the documentation in docs/_build/html"

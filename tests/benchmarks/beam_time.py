@@ -105,12 +105,8 @@ def outcome(
     code, complaint = call(["invert", *order.arguments, "-o", str(output)])
     written = output / "force_constants.yaml"
     is_done = code in (DONE, UNTRUSTED)
-    return Outcome(code, complaint, _checksum(written) if is_done else "")
-
-
-def _checksum(path: Path) -> str:
-    """Of the numbers: comments hold no dates, but versions may."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(written.read_bytes()).hexdigest() if is_done else ""
+    return Outcome(code, complaint, digest)
 
 
 def is_as_it_should(order: Order, found: Outcome) -> bool:
