@@ -94,15 +94,32 @@ class Trial:
 class Evaluation:
     """Normal equations of all histograms and priors at a point.
 
-    ``expectations`` belong to the histograms that took part, in order.
+    ``expectations`` belong to the histograms that took part, in order; ``held`` is the part of
+    the curvature that comes from priors.
     """
 
     trial: Trial
     equations: NormalEquations
     expectations: tuple[Expectation, ...]
     vicinities: Vicinities
+    held: np.ndarray
 
     @property
     def point(self) -> Point:
         """Where."""
         return self.trial.point
+
+    @property
+    def informed(self) -> np.ndarray:
+        """(n,) how far the data decide each number: 1 alone, 0 where its prior does.
+
+        Their sum is the number of parameters that were effectively fitted: diag(H⁻¹(H - P)) of
+        curvature H and its part P from priors; Spiegelhalter et al., J. R. Stat. Soc. B 64, 583
+        (2002), section 2.
+        """
+        curvature = self.equations.curvature
+        scale = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-30))
+        share, *_ = np.linalg.lstsq(
+            curvature * np.outer(scale, scale), self.held * np.outer(scale, scale), rcond=1e-14
+        )
+        return np.clip(1.0 - np.diag(share), 0.0, 1.0)

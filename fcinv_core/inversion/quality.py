@@ -75,8 +75,8 @@ class FitQuality:
         return self.pearson_per_dof * (1 + shared) / (1 - shared)
 
     @classmethod
-    def of(cls, problem: HistogramProblem, expected: Expectation, n_fitted: int) -> FitQuality:
-        """Judge ``expected`` (on the problem's rows) with ``n_fitted`` adjusted numbers."""
+    def of(cls, problem: HistogramProblem, expected: Expectation, n_fitted: float) -> FitQuality:
+        """Judge ``expected`` (on the problem's rows) to which ``n_fitted`` numbers were adjusted."""
         prepared = problem.prepared
         used = prepared.used[problem.bins] & (problem.believed > 0.5)
         counts = prepared.counts[problem.bins]
@@ -98,7 +98,7 @@ class FitQuality:
 
 
 def deviance_per_dof(
-    counts: np.ndarray, means: np.ndarray, weights: np.ndarray, n_fitted: int
+    counts: np.ndarray, means: np.ndarray, weights: np.ndarray, n_fitted: float
 ) -> float:
     """Weighted Poisson deviance of bins (n,) over its expectation, per degree of freedom."""
     deviance = weights @ poisson_deviance(counts, means)
@@ -106,7 +106,7 @@ def deviance_per_dof(
     return float(deviance / expected / _freedom(len(counts), n_fitted))
 
 
-def _freedom(n_bins: int, n_fitted: int) -> float:
+def _freedom(n_bins: int, n_fitted: float) -> float:
     """Share of the bins that is left when so many numbers were fitted."""
     return max(1.0 - n_fitted / n_bins, 1.0 / n_bins)
 
@@ -184,13 +184,19 @@ def _neighbour_correlation(pulls: np.ndarray) -> float:
 
 
 def qualities_of(problems: Sequence[HistogramProblem], evaluation: Evaluation) -> list[FitQuality]:
-    """Quality of each histogram; the fitted numbers are shared out by number of bins."""
+    """Quality of each histogram; fitted force constants are shared out by number of bins.
+
+    Each number counts as far as data decide it: a few bins determine a few combinations of force
+    constants, however many there are.
+    """
     sizes = np.array([problem.prepared.used[problem.bins].sum() for problem in problems])
-    n_par = len(evaluation.point.parameters)
+    informed, n_par = evaluation.informed, len(evaluation.point.parameters)
+    n_shared = informed[:n_par].sum() * sizes / sizes.sum()
+    n_own = informed[n_par:].reshape(len(problems), len(NUISANCES)).sum(axis=1)
     return [
-        FitQuality.of(problem, expected, round(n_par * share) + len(NUISANCES))
-        for problem, expected, share in zip(
-            problems, evaluation.expectations, sizes / sizes.sum(), strict=True
+        FitQuality.of(problem, expected, float(n_fitted))
+        for problem, expected, n_fitted in zip(
+            problems, evaluation.expectations, n_shared + n_own, strict=True
         )
     ]
 

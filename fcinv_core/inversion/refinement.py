@@ -184,8 +184,9 @@ class Refinement:
         cost = 0.0
         expectations = []
         # Nuisances of histograms that do not take part wait for the counts.
+        held = np.zeros((size, size))
         waiting = np.repeat([float(own is None) for own in values], n_nuisance)
-        curvature[np.arange(n_par, size), np.arange(n_par, size)] = waiting
+        held[np.arange(n_par, size), np.arange(n_par, size)] = waiting
         for number, problem, plain, vicinity in self._taking_part(values, vicinities):
             nuisance = point.nuisances[number]
             first = n_par + number * n_nuisance
@@ -201,16 +202,17 @@ class Refinement:
             )
             cost += part.cost + pulled
             gradient[own] += slope
-            curvature[own, own] += weak
+            held[own, own] = weak
         if self.prior is None:
-            curvature[np.arange(n_par), np.arange(n_par)] = 1.0
+            held[np.arange(n_par), np.arange(n_par)] = 1.0
         else:
             penalty, by_parameters = self.prior.penalty(point.parameters)
             cost += penalty
             gradient[:n_par] += by_parameters
-            curvature[:n_par, :n_par] += self.prior.precision
-        equations = NormalEquations(cost, gradient, curvature)
-        return Evaluation(Trial(point, cost, values), equations, tuple(expectations), vicinities)
+            held[:n_par, :n_par] = self.prior.precision
+        equations = NormalEquations(cost, gradient, curvature + held)
+        trial = Trial(point, cost, values)
+        return Evaluation(trial, equations, tuple(expectations), vicinities, held)
 
     def minimise(
         self, start: Point, stage: Stage, max_iterations: int, guess: Point | None = None

@@ -220,7 +220,7 @@ class StartSearch:
             parts.append((problem.prepared.counts[problem.bins][used], means))
         counts, means = (np.concatenate(part) for part in zip(*parts, strict=True))
         share = 1 / (1 + GRANTED**2 * 0.5 * (counts + means))
-        return deviance_per_dof(counts, means, share, len(end.equations.gradient))
+        return deviance_per_dof(counts, means, share, float(end.informed.sum()))
 
     def _likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
         """The `ATTEMPTS` that fit best with only scale and background adjusted, in order."""
