@@ -36,7 +36,7 @@ from fcinv_core.inversion.result import InversionResult
 from fcinv_core.inversion.stages import Counts
 from fcinv_core.inversion.starts import Start, StartSearch
 from fcinv_core.inversion.uncertainty import Uncertainty
-from fcinv_core.inversion.verdict import judge
+from fcinv_core.inversion.verdict import EXPLAINED, judge
 from fcinv_core.limits import MAX_ITERATIONS
 
 if TYPE_CHECKING:
@@ -192,10 +192,14 @@ def invert(
     begin = Start(initial, initial) if found is None else found
     clock.start("Refining", 0.8)
     fit = _Fit.from_start(begin, prepared, lattice, refine, max_iterations, clock)
-    if search is not None and not fit.is_at_counting_limit:
+    can_be_better = not fit.is_at_counting_limit and not (
+        search is not None and search.is_confirmed and fit.explains_most
+    )
+    if search is not None and found is not None and can_be_better:
         clock.start("Finding a start", 0.85)
         # What was given is where somebody expects the end, whatever a few rows said of it.
-        others = [Start(initial, initial, origin=origin)] if origin == GIVEN else []
+        was_left = origin == GIVEN != found.origin
+        others = [Start(initial, initial, origin=origin)] if was_left else []
         if (much_better := search.widen()) is not None:
             others.append(much_better)
         clock.start("Refining", 0.9)
@@ -325,7 +329,7 @@ class _Fit:
             for item in prepared
         ]
         best = _refine_on_counts(
-            lattice, problems, start.parameters, prior if refine else None, max_iterations, clock
+            lattice, problems, start, prior if refine else None, max_iterations, clock
         )
         return cls(prior, problems, best, qualities_of(problems, best))
 
@@ -333,6 +337,11 @@ class _Fit:
     def is_at_counting_limit(self) -> bool:
         """Whether all histograms are fitted as well as counting allows."""
         return all(quality.is_at_counting_limit for quality in self.qualities)
+
+    @property
+    def explains_most(self) -> bool:
+        """Whether little is left of all histograms but scatter."""
+        return all(quality.explained > EXPLAINED for quality in self.qualities)
 
     @property
     def deviance(self) -> float:
@@ -343,7 +352,7 @@ class _Fit:
 def _refine_on_counts(
     lattice: Lattice,
     problems: Sequence[HistogramProblem],
-    initial: np.ndarray,
+    start: Start,
     prior: ForceConstantPrior | None,
     max_iterations: int,
     clock: _Clock,
@@ -355,7 +364,9 @@ def _refine_on_counts(
     What empty bins are taken for depends on the fit, which they bend: hence `_ROUNDS`.
     """
     refinement = Refinement(lattice, problems, prior, clock.tick)
-    point = refinement.starting_point(initial)
+    point = refinement.starting_point(start.parameters)
+    for problem, factor in zip(problems, start.scatter, strict=False):
+        problem.weigh(problem.believed, factor)
     result = refinement.minimise(point, Counts(), max_iterations)
     for _ in range(_ROUNDS):
         for problem, expected in zip(problems, result.expectations, strict=True):

@@ -251,6 +251,7 @@ class HistogramProblem:
         nuisance: np.ndarray,
         values: np.ndarray,
         most_samples: int | None,
+        with_multiphonon: bool = True,
     ) -> Vicinity:
         """Around a point.
 
@@ -263,6 +264,8 @@ class HistogramProblem:
         most_samples
             That derivatives by force constants are averaged over in a bin; None where these are
             fixed.
+        with_multiphonon
+            False leaves scattering by several phonons out.
         """
         resolution_scale = float(np.exp(nuisance[RESOLUTION]))
         if most_samples is None:
@@ -276,13 +279,11 @@ class HistogramProblem:
             narrow = self._spectra_on(self._narrow, state, resolution_scale)
             # Equivalent bins stay so when they shrink, but rows are in another order.
             by_spread = (values - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
-        return Vicinity(
-            by_parameters,
-            by_resolution,
-            by_spread,
-            self.multiphonon(state, resolution_scale),
-            state.tensors(self.prepared.temperature),
-        )
+        several = np.zeros_like(values)
+        if with_multiphonon:
+            several = self.multiphonon(state, resolution_scale)
+        tensors = state.tensors(self.prepared.temperature)
+        return Vicinity(by_parameters, by_resolution, by_spread, several, tensors)
 
     def multiphonon(self, state: LatticeState, resolution_scale: float) -> np.ndarray:
         """(n_rows, n_energy) scattering by two and more phonons, mbarn/meV."""

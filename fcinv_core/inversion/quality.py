@@ -76,7 +76,7 @@ class FitQuality:
 
     @classmethod
     def of(cls, problem: HistogramProblem, expected: Expectation, n_fitted: float) -> FitQuality:
-        """Judge ``expected`` (on the problem's rows) to which ``n_fitted`` numbers were adjusted."""
+        """Judge ``expected`` (on the problem's rows); ``n_fitted`` numbers were adjusted."""
         prepared = problem.prepared
         used = prepared.used[problem.bins] & (problem.believed > 0.5)
         counts = prepared.counts[problem.bins]

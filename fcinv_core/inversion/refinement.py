@@ -35,6 +35,9 @@ from fcinv_core.inversion.stages import NormalEquations, Stage
 CONVERGED = 0.02
 """A step that would lower the cost (half a deviance) by less than this is not worth taking."""
 
+NEARLY_CONVERGED = 0.5
+"""The same before derivatives are worked out finely, with which what is left is a few steps."""
+
 QUIET_SHARE = 0.2
 """Share of bins that are taken to hold nothing but background, to begin with."""
 
@@ -64,6 +67,8 @@ class Refinement:
         Over the force-constant parameters; None keeps them fixed at the starting point.
     monitor
         Called at each iteration.
+    negligible
+        Share of the cost: a step that promises to lower it by less is not worth taking either.
     """
 
     def __init__(
@@ -72,11 +77,13 @@ class Refinement:
         problems: Sequence[HistogramProblem],
         prior: ForceConstantPrior | None,
         monitor: Monitor,
+        negligible: float = 0.0,
     ) -> None:
         self.lattice = lattice
         self.problems = problems
         self.prior = prior
         self._monitor = monitor
+        self._negligible = negligible
 
     def starting_point(self, parameters: np.ndarray, known: Point | None = None) -> Point:
         """First guess of scale and background of each histogram.
@@ -102,9 +109,8 @@ class Refinement:
         Nuisances are held near those of ``guess`` if given.
         """
         values = self._values(point, stage)
-        return self._evaluated(
-            point, values, self._around(point, values, FINE_SAMPLES), stage, guess
-        )
+        fine = self._around(point, values, FINE_SAMPLES, stage)
+        return self._evaluated(point, values, fine, stage, guess)
 
     def _values(self, point: Point, stage: Stage) -> Values:
         state = self.lattice.state(point.parameters)
@@ -115,20 +121,24 @@ class Refinement:
             for problem, nuisance in zip(self.problems, point.nuisances, strict=True)
         )
 
-    def _around(self, point: Point, values: Values, most_samples: int) -> Vicinities:
+    def _around(self, point: Point, values: Values, most_samples: int, stage: Stage) -> Vicinities:
         state = self.lattice.state(point.parameters)
         most = None if self.prior is None else most_samples
         return tuple(
-            None if own is None else problem.vicinity(state, nuisance, own, most)
+            None
+            if own is None
+            else problem.vicinity(state, nuisance, own, most, not stage.only_leads)
             for problem, nuisance, own in zip(self.problems, point.nuisances, values, strict=True)
         )
 
-    def _with_multiphonon(self, point: Point, vicinities: Vicinities) -> Vicinities:
+    def _with_multiphonon(self, point: Point, vicinities: Vicinities, stage: Stage) -> Vicinities:
         """With scattering by several phonons as it is at a point, if that has come far.
 
         A mode on its way to zero energy takes all the scattering of one phonon away and gives it
         to several: a step that did not see that could lead anywhere.
         """
+        if stage.only_leads:
+            return vicinities
         state = self.lattice.state(point.parameters)
 
         def moved(
@@ -218,8 +228,11 @@ class Refinement:
         self, start: Point, stage: Stage, max_iterations: int, guess: Point | None = None
     ) -> Evaluation:
         """The lowest cost nearby, with fine derivatives of the spectra there."""
-        trial = self.descended(start, stage, max_iterations, guess, RELIABLE).trial
-        fine = self._around(trial.point, trial.values, FINE_SAMPLES)
+        begin = self._renewed(start, self._values(start, stage), stage, guess)
+        trial = self._descended(
+            begin, stage, max_iterations, guess, RELIABLE, NEARLY_CONVERGED
+        ).trial
+        fine = self._around(trial.point, trial.values, FINE_SAMPLES, stage)
         return self.settled(trial, fine, stage, max_iterations, guess)
 
     def settled(
@@ -256,7 +269,7 @@ class Refinement:
     def _renewed(
         self, point: Point, values: Values, stage: Stage, guess: Point | None
     ) -> Evaluation:
-        rough = self._around(point, values, ROUGH_SAMPLES)
+        rough = self._around(point, values, ROUGH_SAMPLES, stage)
         return self._evaluated(point, values, rough, stage, guess)
 
     def _descended(
@@ -266,6 +279,7 @@ class Refinement:
         max_iterations: int,
         guess: Point | None,
         tolerance: float,
+        converged: float = CONVERGED,
     ) -> Evaluation:
         """Levenberg-Marquardt with damping in units of the curvature's diagonal.
 
@@ -280,11 +294,11 @@ class Refinement:
                 damping *= 10
                 step = self._step(current, damping)
             predicted = -float(step @ equations.gradient) / 2
-            if predicted < CONVERGED:
+            if predicted < max(converged, self._negligible * equations.cost):
                 break
             point = current.point.moved(step)
             values = self._values(point, stage)
-            around = self._with_multiphonon(point, current.vicinities)
+            around = self._with_multiphonon(point, current.vicinities, stage)
             gain = equations.cost - self._cost(point, values, around, stage, guess)
             if np.isfinite(gain) and gain > 0:
                 is_fresh = abs(gain / predicted - 1) > tolerance
@@ -329,7 +343,7 @@ class Refinement:
 
 
 def _takes_part(problem: HistogramProblem, stage: Stage) -> bool:
-    return problem.prepared.has_spectra or not stage.needs_spectra
+    return problem.prepared.has_spectra or not stage.only_leads
 
 
 def _nuisance_of(guess: Point | None, number: int) -> np.ndarray | None:

@@ -51,8 +51,8 @@ class Stage(Protocol):
         """For messages."""
 
     @property
-    def needs_spectra(self) -> bool:
-        """Whether one integrated energy bin is of no use."""
+    def only_leads(self) -> bool:
+        """Whether it only leads the way: by the shape of spectra, of one phonon alone."""
 
     def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
         """Normal equations of the misfit."""
@@ -63,7 +63,7 @@ class Cumulative:
     """Running integrals over the measured energies of each row."""
 
     name: str = "cumulative spectra"
-    needs_spectra: bool = True
+    only_leads: bool = True
 
     def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
         """Differences of running integrals over the error of the whole integral."""
@@ -85,7 +85,7 @@ class Smoothed:
     """Spectra convolved with a Gaussian of ``width`` energy bins (standard deviation)."""
 
     width: float
-    needs_spectra: bool = True
+    only_leads: bool = True
 
     @property
     def name(self) -> str:
@@ -118,7 +118,7 @@ class Counts:
     """Poisson deviance of the counts."""
 
     name: str = "counts"
-    needs_spectra: bool = False
+    only_leads: bool = False
 
     def compare(self, problem: HistogramProblem, expected: Expectation) -> NormalEquations:
         """Half the deviance; curvature is the Fisher information."""

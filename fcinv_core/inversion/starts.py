@@ -17,7 +17,7 @@ from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.prior import GUIDING, ForceConstantPrior
 from fcinv_core.inversion.problem import HistogramProblem
-from fcinv_core.inversion.quality import deviance_per_dof, expected_counts
+from fcinv_core.inversion.quality import deviance_per_dof, expected_counts, qualities_of
 from fcinv_core.inversion.refinement import RELIABLE, Monitor, Refinement
 from fcinv_core.inversion.stages import STAGES, Counts
 
@@ -46,9 +46,13 @@ may fit a few thousand bins nearly as well."""
 GRANTED = 0.1
 """Relative error of the expected counts that is granted: few samples stand for a bin."""
 
+NEGLIGIBLE = 1e-3
+"""Share of the misfit that is not worth another step: which valley it is shows earlier."""
+
 SAME_START = 0.03
-"""Relative difference of deviances with which two attempts end at the same place. That attempts
-agree where the fit is bad ends the scan of a shape's stiffnesses, but not the search."""
+"""Relative difference of deviances with which two attempts end at the same place. Where guesses
+agree on a bad fit, data scatter by more than counting or the crystal is another: then one more
+attempt, from the likeliest stiffness, is enough."""
 
 _ADJUSTING_ITERATIONS = 3
 _LEADING_ITERATIONS, _COARSE_ITERATIONS = 8, 10
@@ -66,6 +70,8 @@ class Start:
         (n_par,) eV/Å²: where the fit to a few rows took it.
     deviance
         Per degree of freedom, of those rows.
+    scatter
+        Of each histogram's rows there, see `FitQuality.scatter`; 1 for all if empty.
     origin
         What was tried, in words.
     """
@@ -73,6 +79,7 @@ class Start:
     centre: np.ndarray
     parameters: np.ndarray
     deviance: float = np.inf
+    scatter: tuple[float, ...] = ()
     origin: str = ""
 
 
@@ -107,6 +114,10 @@ class StartSearch:
     ) -> None:
         self._lattice, self._monitor = lattice, monitor
         self._best: Start | None = None
+        self._alike: set[str] = set()
+        """Guesses that ended where the best did."""
+        self.is_confirmed = False
+        """Whether several guesses did, and one more attempt then found nothing better."""
         self._is_settled = False
         self._problems = [
             HistogramProblem(
@@ -117,6 +128,7 @@ class StartSearch:
             )
             for item in prepared
         ]
+        self._has_spectra = any(item.has_spectra for item in prepared)
         n_bins = sum(p.prepared.used[p.bins].sum() for p in self._problems)
         self._few_bins = n_bins < FEW_BINS
         first = next(candidates, None)
@@ -129,10 +141,10 @@ class StartSearch:
         """The valley with the lowest deviance among those that were tried until one is good."""
         for start in self._near:
             self._consider(start, are_near=True)
-            if self._is_settled:
+            if self._is_settled or len(self._alike) > 1:
                 break
         for scan in self._scans:
-            if self._is_good:
+            if self._is_good or self.is_confirmed:
                 break
             self._scan(scan)
         assert self._best is not None
@@ -159,13 +171,20 @@ class StartSearch:
     def _scan(self, attempts: Iterator[Start]) -> None:
         """Try stiffnesses of a shape, unless one ends where another has: then it is hopeless."""
         for start in attempts:
-            if self._consider(start, are_near=False) or self._is_settled:
+            agrees = self._consider(start, are_near=False)
+            if agrees or self.is_confirmed or self._is_settled:
                 return
 
     def _consider(self, start: Start, are_near: bool) -> bool:
         """Keep the better one; whether an attempt ends where the best so far did."""
-        change = 1.0 if self._best is None else start.deviance / self._best.deviance - 1
-        agrees = self._best is not None and abs(change) < SAME_START
+        change = -1.0 if self._best is None else start.deviance / self._best.deviance - 1
+        agrees = abs(change) < SAME_START
+        if change <= -SAME_START:
+            self._alike, self.is_confirmed = {start.origin}, False
+        else:
+            self.is_confirmed = len(self._alike) > 1
+            if agrees:
+                self._alike.add(start.origin)
         if self._best is None or change < 0:
             self._best = start
         none_better = are_near and not self._few_bins and self._best is not start
@@ -200,16 +219,18 @@ class StartSearch:
     def _refined(self, origin: str, guess: np.ndarray, is_near: bool) -> Iterator[Start]:
         """Straight on the counts if the guess is near, then led."""
         prior = ForceConstantPrior.around(self._lattice, guess, GUIDING)
-        refinement = Refinement(self._lattice, self._problems, prior, self._monitor)
+        refinement = Refinement(self._lattice, self._problems, prior, self._monitor, NEGLIGIBLE)
         begin = refinement.starting_point(guess)
 
         def fitted(point: Point) -> Start:
             end = refinement.descended(point, Counts(), _COARSE_ITERATIONS, tolerance=RELIABLE)
-            return Start(guess, end.point.parameters, self._deviance(end), origin)
+            scatter = tuple(quality.scatter for quality in qualities_of(self._problems, end))
+            return Start(guess, end.point.parameters, self._deviance(end), scatter, origin)
 
-        if is_near:
+        if is_near or not self._has_spectra:
             yield fitted(begin)
-        yield fitted(refinement.led(begin, STAGES, _LEADING_ITERATIONS))
+        if self._has_spectra:
+            yield fitted(refinement.led(begin, STAGES, _LEADING_ITERATIONS))
 
     def _deviance(self, end: Evaluation) -> float:
         """Per degree of freedom, of bins with many counts no more than their errors allow."""
@@ -225,8 +246,7 @@ class StartSearch:
     def _likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
         """The `ATTEMPTS` that fit best with only scale and background adjusted, in order."""
         refinement = Refinement(self._lattice, self._problems, None, self._monitor)
-        has_spectra = any(problem.prepared.has_spectra for problem in self._problems)
-        stage = STAGES[0] if has_spectra else Counts()
+        stage = STAGES[0] if self._has_spectra else Counts()
 
         def misfit(guess: Guess) -> float:
             begin = refinement.starting_point(guess[1])

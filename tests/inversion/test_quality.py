@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fcinv_core.inversion import invert
 from fcinv_core.inversion.evaluation import Expectation
+from fcinv_core.inversion.nuisances import pull
+from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
 from fcinv_core.inversion.quality import (
     FitQuality,
     believed_exposure,
     expected_counts,
     expected_deviance,
 )
-from fcinv_core.inversion.stages import poisson_deviance
+from fcinv_core.inversion.refinement import Refinement
+from fcinv_core.inversion.stages import Counts, poisson_deviance
 
 
 @pytest.mark.parametrize("mean", [0.003, 0.1, 0.7, 1.0, 3.0, 20.0, 400.0, 5000.0])
@@ -89,3 +93,34 @@ def test_a_model_that_explains_nothing_is_found_out(problem, prepared):
     quality = FitQuality.of(problem, flat, n_fitted=1)
     assert quality.explained < 0.1
     assert quality.pearson_per_dof > 1.3
+
+
+def test_few_bins_determine_few_force_constants(load, silicon, truth):
+    """41 bins and 25 force constants, most of which the prior alone holds."""
+    data = load("one_orientation_HHL0_slice_clean")
+    result = invert([data], silicon, start=truth, refine=True)
+    (fit,) = result.fits
+    assert fit.used.sum() < 50
+    assert fit.deviance_per_dof < 1 + 4 * np.sqrt(2 / fit.used.sum())
+
+
+def test_effective_number_of_parameters(problem, lattice, true_parameters):
+    """Against its definition: how far fitted values follow the data that they are fitted to."""
+    prior = ForceConstantPrior.around(lattice, true_parameters, FINAL)
+    refinement = Refinement(lattice, [problem], prior, lambda _: None)
+    point = refinement.starting_point(true_parameters)
+    found = refinement.evaluate(point, Counts())
+    assert np.all((found.informed >= 0) & (found.informed <= 1))
+    (expected,) = found.expectations
+    used = problem.exposure > 0
+    signal = expected.signal[used]
+    jacobian = expected.jacobian[used] * np.sqrt(problem.exposure[used] / signal)[:, None]
+    n_par, size = len(true_parameters), jacobian.shape[1]
+    precision = np.zeros((size, size))
+    precision[:n_par, :n_par] = prior.precision
+    precision[n_par:, n_par:] = np.diag(pull(point.nuisances[0], None, "linear")[2])
+    leverage = np.einsum(
+        "bi,ij,bj->", jacobian, np.linalg.inv(jacobian.T @ jacobian + precision), jacobian
+    )
+    assert found.informed.sum() == pytest.approx(leverage, rel=1e-3)
+    assert 10 < leverage < size - 2

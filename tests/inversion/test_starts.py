@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,57 @@ def test_maps_are_judged_on_more_wave_vectors(load, truth, lattice, true_paramet
     of_map, of_slice = (len(problem.bins) for problem in search._problems)
     assert of_map == COARSE_BINS < np.count_nonzero(data.used.any(axis=1))
     assert of_slice <= COARSE_ROWS
+
+
+@pytest.fixture
+def scattered(prepared):
+    """Counts that scatter by far more than counting: no model fits them well."""
+    rng = np.random.default_rng(5)
+    noise = rng.lognormal(-0.5, 1.0, prepared.counts.shape)
+    return replace(prepared, counts=np.round(prepared.counts * noise))
+
+
+def test_guesses_that_agree_on_a_bad_fit_need_one_more_attempt(
+    few_samples, scattered, lattice, true_parameters, guesses, monkeypatch
+):
+    tried = []
+    attempts = StartSearch._refined
+
+    def counted(search, origin, guess, is_near):
+        tried.append(origin)
+        return attempts(search, origin, guess, is_near)
+
+    monkeypatch.setattr(StartSearch, "_refined", counted)
+    near = iter(guesses(0.98, 1.02, 0.97, 1.03, 0.96))
+    shapes = [("it", true_parameters), ("another", true_parameters)]
+    search = StartSearch([scattered], lattice, true_parameters, near, shapes, silent)
+    start = search.find()
+    assert start.deviance > GOOD_START
+    assert search.is_confirmed
+    assert len(tried) == 3
+    assert tried[-1].startswith("stiffness")
+    assert start.scatter[0] > GOOD_START
+
+
+def test_one_guess_does_not_agree_with_itself(
+    few_samples, scattered, lattice, true_parameters, guesses
+):
+    """Refined twice, straight and led, it ends at the same bad fit."""
+    near, shapes = iter(guesses(0.98)), [("it", true_parameters)]
+    search = StartSearch([scattered], lattice, true_parameters, near, shapes, silent)
+    for start in search._near:
+        search._consider(start, are_near=True)
+    assert not search.is_confirmed
+    assert len(search._alike) == 1
+
+
+def test_maps_are_not_led(few_samples, load, truth, lattice, true_parameters, guesses):
+    """Stages compare spectra: without any the same refinement would be done twice."""
+    data = PreparedHistogram.from_histogram(
+        load("HK0_map_30meV_clean"), truth.crystal, energy_fwhm=2.4
+    )
+    search = StartSearch([data], lattice, true_parameters, iter(guesses(0.98)), [], silent)
+    assert len(list(search._near)) == 1
 
 
 def test_what_was_given_is_tried_itself_if_the_search_leads_away(
