@@ -39,6 +39,7 @@ setup(
         "numpy>=1.26,<3",
         "scipy>=1.11",
         "torch>=2.2",
+        "filelock>=3.12",
         "phonopy>=4.4",
         "symfc>=1.5",
         "spglib>=2.5",

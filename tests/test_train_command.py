@@ -93,6 +93,23 @@ def test_resume(arguments, capsys, tmp_path, quick):
     assert [line.split(",")[0] for line in table[1:]] == ["24", "40"]
 
 
+def test_a_structure_written_with_fewer_digits_is_the_same(arguments, capsys, tmp_path):
+    assert cli.main(arguments) == 0
+    text = (STRUCTURES / "Ge.cif").read_text()
+    assert "5.658" in text
+    for length, status in (("5.65801", 0), ("5.66", 2)):
+        again = tmp_path / "again.cif"
+        again.write_text(text.replace("5.658", length))
+        assert cli.main([*arguments, "--resume", "--structure", str(again)]) == status
+
+
+def test_what_the_force_field_failed_at_is_told(arguments, capsys, monkeypatch, germanium_of_file):
+    failed = replace(germanium_of_file, failures=("chgnet, volume +4 %: unstable",))
+    monkeypatch.setattr(Prior, "from_crystal", lambda crystal, **options: failed)
+    assert cli.main(arguments) == 0
+    assert "chgnet, volume +4 %: unstable" in capsys.readouterr().out
+
+
 def test_another_training_is_refused(arguments, capsys):
     assert cli.main(arguments) == 0
     capsys.readouterr()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import shlex
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
 
 from fcinv_core.commands.options import (
     add_force_constant_options,
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = ("direct", "latent")
 DEVICES = ("auto", "cpu", "cuda")
+
+SAME_NUMBER = 1e-4
+"""Difference of lattice vectors in Å, and of positions, that is one of digits."""
 
 
 def add_to(commands: Any) -> None:
@@ -221,7 +227,7 @@ def _check_same_crystal(
 ) -> None:
     """Refuse to continue a training with options that it was not begun with."""
     stored, asked_for = prior.crystal.to_dict(), crystal.to_dict()
-    different = [name for name in stored if stored[name] != asked_for[name]]
+    different = [name for name in stored if not _is_same(stored[name], asked_for[name])]
     if different == ["supercell_matrix"]:
         what = "--supercell"
     elif different:
@@ -236,6 +242,14 @@ def _check_same_crystal(
         f"{options.output} holds a training of {prior.crystal.formula} with another {what}: "
         "give the same, or choose another folder"
     )
+
+
+def _is_same(stored: Any, asked_for: Any) -> bool:
+    """Also of numbers that were written with fewer digits."""
+    if isinstance(stored, list) and not isinstance(stored[0], str):
+        one, other = np.asarray(stored), np.asarray(asked_for)
+        return one.shape == other.shape and np.allclose(one, other, rtol=0.0, atol=SAME_NUMBER)
+    return bool(stored == asked_for)
 
 
 def _as_typed(options: argparse.Namespace, measurements: int) -> str:
@@ -256,11 +270,14 @@ def _as_typed(options: argparse.Namespace, measurements: int) -> str:
 
 def _summary(path: Path, structure: str) -> str:
     """How good the model is, where it is, and what to do with it."""
+    from fcinv_core.ensemble.prior import Prior
     from fcinv_core.networks.model import read_document
     from fcinv_core.networks.model_card import ModelCard
+    from fcinv_core.networks.training_folder import TrainingFolder
 
     card = ModelCard.from_dict(read_document(path)["card"])
     seen, spent = card.training["measurements"], _duration(card.training["seconds"])
+    failures = Prior.load(TrainingFolder(path.parent).prior).failures
     next_command = ["fcinv", "invert", "FILE.nxs", "--structure", structure, "--model", str(path)]
     return "\n".join(
         [
@@ -268,6 +285,7 @@ def _summary(path: Path, structure: str) -> str:
             f"measurements in {spent}.",
             "Errors (rms of phonon energies) on others, in geometries of their own:",
             *_errors(card),
+            *_left_out(failures),
             "",
             "Written:",
             *(f"  {file}" for file in (path, path.with_name("learning_curve.png"))),
@@ -282,6 +300,16 @@ def _errors(card: ModelCard) -> list[str]:
         f"  {kind:<10} median {score.median_mev:.2g} meV ({score.median_percent:.2g} % of the "
         f"highest energy), mean {score.mean_mev:.2g} meV ({score.mean_percent:.2g} %)"
         for kind, score in card.scores.items()
+    ]
+
+
+def _left_out(failures: Sequence[str]) -> list[str]:
+    """What the force field failed at, and what that means for the prior."""
+    if not failures:
+        return []
+    return [
+        "About the force field that the network was trained around:",
+        *(f"  {each}" for each in failures),
     ]
 
 

@@ -52,6 +52,7 @@ def measurement_pool(
     progress: Progress | None = None,
     *,
     energy_bins: int = 64,
+    numbers: range | None = None,
 ) -> tuple[MeasuredRows, ...]:
     """Plan measurements for the centre of a prior at several overall stiffnesses.
 
@@ -69,6 +70,8 @@ def measurement_pool(
         Called with a few words and the fraction done.
     energy_bins
         Of each.
+    numbers
+        Which of them are planned, from 0 to n - 1; by default all.
 
     Raises
     ------
@@ -96,10 +99,11 @@ def measurement_pool(
         raise failure
 
     pool: list[MeasuredRows] = []
-    for rows in map_blocks(planned, range(n), torch.device("cpu")):
+    wanted = range(n) if numbers is None else numbers
+    for number, rows in zip(wanted, map_blocks(planned, wanted, torch.device("cpu")), strict=True):
         pool.append(rows)
         if progress is not None:
-            progress(f"Planning measurements ({len(pool)} of {n})", len(pool) / n)
+            progress(f"Planning measurements ({number + 1} of {n})", (number + 1) / n)
     return tuple(pool)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,9 +146,10 @@ def train(
         folder.claim(prior, described, settings.measurements, resume=resume)
         return network.state_dict()
 
-    network.load_state_dict(processes.first(begun))
     tell = progress if progress and processes.rank == 0 else _untold
-    with deterministic(processes.device):
+    with ExitStack() as stack, deterministic(processes.device):
+        processes.first(lambda: stack.enter_context(folder.held()))
+        network.load_state_dict(processes.first(begun))
         training = _Training(folder, network, settings, ranges, seed, processes, tell)
         with stop_requests() as stop:
             training.run(stop)
@@ -236,10 +238,13 @@ class _Training:
         """Planned measurements of the folder; they are planned if there are none."""
         prior, seed = self.network.prior, seed_of(self.seed, purpose)
         bins = self.settings.energy_bins
-        return self.folder.pool(
-            name,
-            lambda: measurement_pool(prior, n, self.ranges, seed, self._tell, energy_bins=bins),
-        )
+
+        def planned(numbers: range) -> tuple[MeasuredRows, ...]:
+            return measurement_pool(
+                prior, n, self.ranges, seed, self._tell, energy_bins=bins, numbers=numbers
+            )
+
+        return self.folder.pool(name, n, planned)
 
     def _batches(self, pool: tuple[MeasuredRows, ...], group_size: int) -> MeasurementBatches:
         return MeasurementBatches(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ SCHEMA = 1
 
 POOLS = ("measurements", "validation")
 """Files of planned measurements: to train with, and to validate with."""
+
+PART_OF_POOL = 40
+"""Measurements that are written together while they are planned."""
 
 _MEANING = {
     "formula": "of {}",
@@ -90,10 +94,39 @@ class TrainingFolder:
         """How many the training was last asked for; None if there is no training."""
         return int(self._described()["measurements"]) if self.is_used else None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder, and keep other trainings out; who is killed lets go of it.
+
+        Raises
+        ------
+        FcinvError
+            When it cannot be made or written to, or another training is at work in it.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / "training.lock")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise FcinvError(
+                f"another training is at work in {self.path}: wait for it, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise FcinvError(
+                f"cannot write to the folder {self.path}: {error.strerror or error}; "
+                "choose another one"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
     def claim(
         self, prior: Prior, settings: Mapping[str, Any], measurements: int, *, resume: bool
     ) -> None:
-        """Make the folder that of one training, or see that it is.
+        """Make the folder, which is `held`, that of one training, or see that it is.
 
         Parameters
         ----------
@@ -118,14 +151,10 @@ class TrainingFolder:
             self._check_same(wanted)
             self._describe(wanted, measurements)
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FcinvError(
-                f"cannot make the folder {self.path}: {error.strerror or error}; choose another one"
-            ) from error
         for leftover in (self.checkpoint, *map(self._pool, POOLS)):
             leftover.unlink(missing_ok=True)
+        for name in POOLS:
+            self._remove_parts(name)
         prior.save(self.prior)
         self._describe(wanted, measurements)
 
@@ -154,9 +183,11 @@ class TrainingFolder:
                 )
 
     def pool(
-        self, name: str, plan: Callable[[], tuple[MeasuredRows, ...]]
+        self, name: str, n: int, plan: Callable[[range], tuple[MeasuredRows, ...]]
     ) -> tuple[MeasuredRows, ...]:
-        """Planned measurements, one of `POOLS`, which `plan` makes if there are none yet.
+        """Planned measurements, one of `POOLS`; ``plan`` makes those of the n that are missing.
+
+        They are kept in parts until all are there: who is killed meanwhile loses one part.
 
         Raises
         ------
@@ -166,12 +197,22 @@ class TrainingFolder:
         path = self._pool(name)
         if path.is_file():
             return load_pool(path)
-        pool = plan()
+        pool: list[MeasuredRows] = []
+        for first in range(0, n, PART_OF_POOL):
+            part = self._pool(f"{name}-{first}")
+            if not part.is_file():
+                save_pool(plan(range(first, min(first + PART_OF_POOL, n))), part)
+            pool += load_pool(part)
         save_pool(pool, path)
-        return pool
+        self._remove_parts(name)
+        return tuple(pool)
 
     def _pool(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
+
+    def _remove_parts(self, name: str) -> None:
+        for part in self.path.glob(f"{name}-*.safetensors"):
+            part.unlink(missing_ok=True)
 
 
 def _identity(prior: Prior) -> dict[str, Any]:

@@ -51,6 +51,22 @@ def test_seeds(pool, germanium_prior, quick_ranges):
     assert same(again, pool[0]) and not same(other, pool[0])
 
 
+def test_some_of_them(pool, germanium_prior, quick_ranges):
+    """The same as among all."""
+    fractions = []
+    some = measurement_pool(
+        germanium_prior,
+        4,
+        quick_ranges,
+        seed=2,
+        progress=lambda text, fraction: fractions.append(fraction),
+        energy_bins=20,
+        numbers=range(1, 3),
+    )
+    assert all(same(a, b) for a, b in zip(some, pool[1:3], strict=True))
+    assert fractions == [0.5, 0.75]
+
+
 def test_file(pool, germanium_prior, tmp_path):
     save_pool(pool, tmp_path / "pool.safetensors")
     loaded = load_pool(tmp_path / "pool.safetensors")

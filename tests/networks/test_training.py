@@ -12,7 +12,7 @@ import pytest
 import torch
 from networks.tiny_network import N_FEATURES, TinyNetwork
 
-from fcinv_core.ensemble.measurement_pool import measurement_pool
+from fcinv_core.ensemble.measurement_pool import load_pool, measurement_pool
 from fcinv_core.ensemble.measurement_ranges import MeasurementRanges
 from fcinv_core.ensemble.prior import Prior
 from fcinv_core.errors import FcinvError
@@ -58,13 +58,14 @@ def plans():
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, plans):
-    def planned(prior, n, ranges, seed, progress, *, energy_bins):
+    def planned(prior, n, ranges, seed, progress, *, energy_bins, numbers):
         if n not in plans:
             plans[n] = measurement_pool(prior, n, ranges, seed, energy_bins=energy_bins)
         progress("Planning measurements", 1.0)
-        return plans[n]
+        return tuple(plans[n][number] for number in numbers)
 
     monkeypatch.setattr("fcinv_core.networks.training.measurement_pool", planned)
+    monkeypatch.setattr("fcinv_core.networks.training_folder.PART_OF_POOL", 2)
     monkeypatch.setitem(NETWORKS, "tiny", TinyNetwork)
 
 
@@ -111,7 +112,7 @@ def test_what_is_left_in_the_folder(uninterrupted, germanium_prior, monkeypatch)
     assert not list(uninterrupted.glob(".*"))
 
 
-@pytest.mark.parametrize("calls", [[1, 3], [8, 2, 7], [18]])
+@pytest.mark.parametrize("calls", [[1, 2, 4], [9, 2, 7], [19]])
 def test_killed_and_resumed_is_the_same(calls, uninterrupted, germanium_prior, tmp_path):
     """While planning, in a round, after a round, again and again, after the last step."""
     for n in calls:
@@ -136,6 +137,37 @@ def test_killed_and_resumed_is_the_same(calls, uninterrupted, germanium_prior, t
         assert {k: v for k, v in row.items() if k != "seconds"} == {
             k: v for k, v in other.items() if k != "seconds"
         }
+
+
+def test_what_was_planned_is_kept_when_planning_ends_early(uninterrupted, tmp_path):
+    """All but the part that was being planned; nothing of another training."""
+    folder, made = TrainingFolder(tmp_path), load_pool(uninterrupted / "measurements.safetensors")
+    asked = []
+
+    def plan(numbers):
+        asked.append(list(numbers))
+        if len(asked) == 2:
+            raise Killed
+        return tuple(made[number] for number in numbers)
+
+    with pytest.raises(Killed):
+        folder.pool("measurements", 4, plan)
+    pool = folder.pool("measurements", 4, plan)
+    assert asked == [[0, 1], [2, 3], [2, 3]]
+    assert [len(rows.edges) for rows in pool] == [len(rows.edges) for rows in made]
+    assert [path.name for path in tmp_path.iterdir()] == ["measurements.safetensors"]
+
+
+def test_no_two_trainings_at_once_in_a_folder(germanium_prior, tmp_path):
+    def begin_another(text, fraction):
+        with pytest.raises(FcinvError, match="another training is at work"):
+            trained(germanium_prior, tmp_path, resume=True)
+        raise Killed
+
+    with pytest.raises(Killed):
+        trained(germanium_prior, tmp_path, progress=begin_another)
+    with TrainingFolder(tmp_path).held():
+        pass
 
 
 def test_asked_to_stop_it_saves_the_last_step(uninterrupted, germanium_prior, tmp_path):
