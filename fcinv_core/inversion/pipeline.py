@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -324,14 +324,23 @@ class _Fit:
     ) -> _Fit:
         """With force constants as they are unless ``refine``."""
         prior = ForceConstantPrior.around(lattice, start.centre, FINAL)
+        scatter = start.scatter or (1.0,) * len(prepared)
         problems = [
-            HistogramProblem(item, lattice, start.parameters, share=1 / len(prepared))
-            for item in prepared
+            HistogramProblem(
+                item, lattice, start.parameters, share=1 / len(prepared), scatter=factor
+            )
+            for item, factor in zip(prepared, scatter, strict=True)
         ]
         best = _refine_on_counts(
-            lattice, problems, start, prior if refine else None, max_iterations, clock
+            lattice, problems, start.parameters, prior if refine else None, max_iterations, clock
         )
-        return cls(prior, problems, best, qualities_of(problems, best))
+        fit = cls(prior, problems, best, qualities_of(problems, best))
+        found = tuple(quality.scatter for quality in fit.qualities)
+        if all(now > before / 2 for now, before in zip(found, scatter, strict=True)):
+            return fit
+        # Samples were too few for data that scatter by less than a few rows had let expect.
+        better = replace(start, parameters=best.point.parameters, scatter=found)
+        return cls.from_start(better, prepared, lattice, refine, max_iterations, clock)
 
     @property
     def is_at_counting_limit(self) -> bool:
@@ -352,7 +361,7 @@ class _Fit:
 def _refine_on_counts(
     lattice: Lattice,
     problems: Sequence[HistogramProblem],
-    start: Start,
+    initial: np.ndarray,
     prior: ForceConstantPrior | None,
     max_iterations: int,
     clock: _Clock,
@@ -364,9 +373,7 @@ def _refine_on_counts(
     What empty bins are taken for depends on the fit, which they bend: hence `_ROUNDS`.
     """
     refinement = Refinement(lattice, problems, prior, clock.tick)
-    point = refinement.starting_point(start.parameters)
-    for problem, factor in zip(problems, start.scatter, strict=False):
-        problem.weigh(problem.believed, factor)
+    point = refinement.starting_point(initial)
     result = refinement.minimise(point, Counts(), max_iterations)
     for _ in range(_ROUNDS):
         for problem, expected in zip(problems, result.expectations, strict=True):

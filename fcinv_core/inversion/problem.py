@@ -52,6 +52,9 @@ ROUGH_SAMPLES, FINE_SAMPLES = 64, 512
 many as they need. Derivatives cost up to thirty times as much. With rough ones steps are a tenth
 off; with fine ones, which have the last word, error bars are by about 2 %."""
 
+ROUGH_ERROR = 0.02
+"""Error of sampling, relative to the largest intensity, beyond which rough samples need not go."""
+
 WIDTH_STEP = 0.01
 """Change of the logarithm of the resolution scale from which its effect is taken where force
 constants are fixed."""
@@ -79,6 +82,9 @@ class HistogramProblem:
     share
         Of the memory and time that a fit may take: rows beyond are left out, those that tell
         least of their neighbours.
+    scatter
+        Variance of the counts over that of Poisson counts, as far as it is known: to sample more
+        finely than such counts can tell takes time alone.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class HistogramProblem:
         reference: np.ndarray,
         largest_rows: int | None = None,
         share: float = 1.0,
+        scatter: float = 1.0,
     ) -> None:
         self.prepared = prepared
         self._last: dict[str, tuple[LatticeState, float, np.ndarray]] = {}
@@ -103,7 +110,8 @@ class HistogramProblem:
         self._plan = self._plan_of(self.bins, prepared.bin_vectors, numbers)
         self.sampling_error = 0.0
         self._narrow: SpectraPlan | None = None
-        finer = self._fine_enough(numbers, reference)
+        at_least = 0.0 if largest_rows is None else ROUGH_ERROR
+        finer = self._fine_enough(numbers, reference, scatter, at_least)
         if largest_rows is not None:
             finer = _at_most(finer, ROUGH_SAMPLES)
         if largest_rows is None:
@@ -119,7 +127,7 @@ class HistogramProblem:
         self.row = self._plan.row
         self.n_rows = self._plan.n_rows
         self._first_bin = np.unique(self.row, return_index=True)[1]
-        self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), 1.0)
+        self.weigh(np.ones((len(self.bins), prepared.counts.shape[1])), scatter)
         total = self.exposure.sum()
         self.typical_signal = float(self.counts.sum() / total) if total > 0 else 1.0
         self._background = Background.of(prepared, self.typical_signal)
@@ -153,12 +161,17 @@ class HistogramProblem:
         return folded
 
     def _fine_enough(
-        self, counts: tuple[int, int, int], reference: np.ndarray
+        self,
+        counts: tuple[int, int, int],
+        reference: np.ndarray,
+        scatter: float,
+        at_least: float,
     ) -> tuple[int, int, int]:
         """Numbers of samples raised until sampling errs by less than counting does.
 
         In the rows with the most counts, whose error bars are the smallest. An error of sampling
-        is the same in every bin, so that fits would take it for physics.
+        is the same in every bin, so that fits would take it for physics. An error of ``at_least``
+        is granted.
         """
         row, prepared = self._plan.row, self.prepared
         peak = np.zeros(self._plan.n_rows)
@@ -170,7 +183,8 @@ class HistogramProblem:
             plan = self._plan_of(self.bins[chosen], prepared.bin_vectors, numbers)
             return self._spectra_on(plan, state, 1.0)[plan.row]
 
-        self.sampling_error = SAMPLING_OVER_COUNTING / float(np.sqrt(max(peak.max(), 1.0)))
+        counting = float(np.sqrt(scatter / max(peak.max(), scatter)))
+        self.sampling_error = max(SAMPLING_OVER_COUNTING * counting, at_least)
         return converged_counts(probe, counts, self.sampling_error)
 
     def _within_reach(

@@ -71,7 +71,8 @@ class Start:
     deviance
         Per degree of freedom, of those rows.
     scatter
-        Of each histogram's rows there, see `FitQuality.scatter`; 1 for all if empty.
+        Of each histogram's rows there, see `FitQuality.scatter`, where it is clearly beyond that
+        of counting, else 1; 1 for all if empty.
     origin
         What was tried, in words.
     """
@@ -224,8 +225,9 @@ class StartSearch:
 
         def fitted(point: Point) -> Start:
             end = refinement.descended(point, Counts(), _COARSE_ITERATIONS, tolerance=RELIABLE)
-            scatter = tuple(quality.scatter for quality in qualities_of(self._problems, end))
-            return Start(guess, end.point.parameters, self._deviance(end), scatter, origin)
+            scatter = [quality.scatter for quality in qualities_of(self._problems, end)]
+            clearly = tuple(each if each > GOOD_START else 1.0 for each in scatter)
+            return Start(guess, end.point.parameters, self._deviance(end), clearly, origin)
 
         if is_near or not self._has_spectra:
             yield fitted(begin)
