@@ -127,11 +127,17 @@ def resident_bytes() -> int:
 
 
 def beam_time(
-    n: int, call: Callable[[Sequence[str]], tuple[int, str]], folder: Path, seed: int = 0
+    n: int,
+    call: Callable[[Sequence[str]], tuple[int, str]],
+    folder: Path,
+    first: dict[str, Outcome],
+    seed: int = 0,
 ) -> tuple[Counter[str], float]:
-    """Counts of what happened, and the growth of this process's memory once it was warm."""
+    """Counts of what happened, and the growth of this process's memory once it was warm.
+
+    ``first`` is what first came of each order, here or in another beam time.
+    """
     chosen, every = random.Random(seed), orders(folder)
-    first: dict[str, Outcome] = {}
     counts: Counter[str] = Counter()
     memory = []
     for _ in range(n):
@@ -155,16 +161,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     names = ("inverted", "refused", "neither", "other result than before")
     rows = []
-    for title, n, call in (
-        ("in one process", options.inversions, in_process),
-        ("each in a process of its own", options.processes, in_another),
-    ):
-        if n == 0:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            counts, growth = beam_time(n, call, Path(folder))
-        memory = f"{100 * growth:+.1f}" if call is in_process else ""
-        rows.append([title, str(n), *(str(counts[name]) for name in names), memory])
+    first: dict[str, Outcome] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for title, n, call in (
+            ("in one process", options.inversions, in_process),
+            ("each in a process of its own", options.processes, in_another),
+        ):
+            if n == 0:
+                continue
+            counts, growth = beam_time(n, call, Path(folder), first)
+            memory = f"{100 * growth:+.1f}" if call is in_process else ""
+            rows.append([title, str(n), *(str(counts[name]) for name in names), memory])
     table = markdown_table(["", "calls", *names, "memory / %"], rows, n_words=1)
     command = command_line("benchmarks.beam_time", arguments)
     options.page.write_text(f"Written by `{command}`.\n\n{table}\n", encoding="utf-8")
