@@ -26,6 +26,10 @@ NAMED = 3
 """Parameters that are named as farthest."""
 
 
+FARTHEST_TOLD = 0.9995
+"""Rank from which force constants are told to be farther out than all draws."""
+
+
 @dataclass(frozen=True)
 class PriorPosition:
     """How far force constants lie from a prior.
@@ -66,16 +70,19 @@ class PriorPosition:
         return self.rank < INSIDE and abs(self.stiffness_deviations) < MOST_DEVIATIONS
 
     def in_words(self) -> str:
-        """One or two sentences."""
+        """One sentence."""
         place = "inside" if self.is_inside else "outside"
-        sentences = [
-            f"{place} the prior: farther from its centre than {self.rank:.1%} of its draws, "
-            f"{self.stiffness:.3g} times as stiff as its centre "
-            f"({self.stiffness_deviations:+.1f} standard deviations)"
-        ]
+        share = "all" if self.rank >= FARTHEST_TOLD else f"{self.rank:.1%}"
+        words = (
+            f"{place} the prior (farther from its centre than {share} of its draws): "
+            f"{self.stiffness:.3g} times as stiff as its centre"
+        )
+        if abs(self.stiffness_deviations) > MOST_DEVIATIONS:
+            words += f" ({self.stiffness_deviations:+.1f} standard deviations)"
+        sentences = [words]
         if not self.is_inside:
-            named = ", ".join(f"{name} ({value:+.1f} sigma)" for name, value in self.farthest)
-            sentences.append(f"farthest off at equal stiffness: {named}")
+            name, deviations = self.farthest[0]
+            sentences.append(f"farthest off is {name} ({deviations:+.1f} sigma)")
         if not self.is_stable:
             sentences.append("they are unstable, which draws never are")
         if not self.in_energy_range:

@@ -19,7 +19,7 @@ SILENT = 1.0
 UNSEEN = 0.5
 """A shell's constant is not seen if data leave more than this share of the prior's variance."""
 
-_NAMED, _SHELLS_NAMED = 4, 6
+_NAMED, _SHELLS_NAMED = 2, 4
 
 
 @dataclass(frozen=True)
