@@ -144,9 +144,12 @@ def _read_with_ase(path: Path, kind: str) -> StructureFile:
     except FcinvError:
         raise
     except Exception as error:  # parsers of text files fail in every way there is
+        what = "CIF" if kind == "cif" else "POSCAR"
+        # Of a POSCAR nothing but numbers in their places tells what it is, and reasons are obscure.
+        reason = f" ({type(error).__name__}: {error})" if kind == "cif" else ""
+        also = "; a BORN file goes to --born" if "BORN" in Path(path).name else ""
         raise FcinvError(
-            f"{path} cannot be read as a {'CIF' if kind == 'cif' else 'POSCAR'} "
-            f"({type(error).__name__}: {error}): give a POSCAR, CIF or phonopy.yaml"
+            f"{path} cannot be read as a {what}{reason}: give a POSCAR, CIF or phonopy.yaml{also}"
         ) from error
     isotopes = atoms.get_masses() if atoms.has("masses") else None
     return StructureFile(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import phonopy
@@ -155,6 +156,11 @@ def test_bad_files_are_named(tmp_path):
         with pytest.raises(FcinvError, match=name) as caught:
             Crystal.from_file(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def test_a_born_file_is_told_where_to_go():
+    with pytest.raises(FcinvError, match="a BORN file goes to --born"):
+        Crystal.from_file(Path(__file__).parents[1] / "data/structures/MgO.BORN")
 
 
 def test_partly_occupied_sites_are_refused(tmp_path):
