@@ -40,7 +40,12 @@ NO_MEMORY = "not enough memory; use coarser bins or fewer workspaces"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory has run out: torch has no MemoryError."""
+    """Whether an exception says that memory has run out.
+
+    torch has no MemoryError, and a library that no memory is left for cannot be imported.
+    """
+    told = str(error)
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+        isinstance(error, RuntimeError | ImportError)
+        and ("allocate memory" in told or "failed to map segment" in told)
     )

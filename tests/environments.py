@@ -42,8 +42,10 @@ def made(python: str, numpy: str, folder: Path) -> Path:
     pip = [own, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*pip, "--upgrade", "pip"], check=True)  # older ones search for hours
     subprocess.run([*pip, numpy, *TOOLS], check=True)
-    extras = f"{ROOT}[forcefields]"  # ResINS wants NumPy 2
-    subprocess.run([*pip, "--no-build-isolation", "-e", extras, numpy], check=True)
+    # ResINS wants NumPy 2.
+    extras = "forcefields" if numpy.startswith("numpy==1") else "forcefields,instruments"
+    fcinv = f"{ROOT}[{extras}]"
+    subprocess.run([*pip, "--no-build-isolation", "-e", fcinv, numpy], check=True)
     return own
 
 

@@ -19,6 +19,7 @@ import pytest
 from command_line import ROOT
 
 from fcinv_core import SQEHistogram
+from fcinv_core.errors import is_out_of_memory
 
 FILES = {"force_constants.yaml", "report.html", "result.json", "simulated.nxs"}
 OPTIONS = [
@@ -120,6 +121,19 @@ def test_without_a_home(begin, tmp_path):
     _, complaint = process.communicate(timeout=240)
     assert process.returncode == CAUTION and complaint == ""
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        ImportError("libtorch_python.so: failed to map segment from shared object"),
+    ],
+)
+def test_lack_of_memory_has_many_names(error):
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(type(error)("something else")) or isinstance(error, MemoryError)
 
 
 def test_with_too_little_memory(begin, tmp_path):

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
-
 from fcinv_core.commands.options import (
     add_force_constant_options,
     add_output_folder,
@@ -246,6 +244,8 @@ def _check_same_crystal(
 
 def _is_same(stored: Any, asked_for: Any) -> bool:
     """Also of numbers that were written with fewer digits."""
+    import numpy as np
+
     if isinstance(stored, list) and not isinstance(stored[0], str):
         one, other = np.asarray(stored), np.asarray(asked_for)
         return one.shape == other.shape and np.allclose(one, other, rtol=0.0, atol=SAME_NUMBER)
