@@ -76,6 +76,20 @@ def test_the_force_field_alone_would_exclude_the_truth(prior_of):
     assert place.in_words().startswith("outside the prior")
 
 
+@pytest.mark.parametrize("others, expected", [((1.2, 1.3), 1.0), ((3.0, 4.0), 3.0)])
+def test_a_first_sample_far_off_the_others_says_nothing(silicon, others, expected):
+    """Its stiffness counts if those of the others are about the same, else their median."""
+    truth = truths("Si")["DFT"]
+    samples = [
+        ForceFieldSample(truth.scaled(factor), "none", f"{factor:g}", np.eye(3), 1.0, True)
+        for factor in (1.0, *others)
+    ]
+    alone, among = (Prior.from_samples(silicon.basis, part) for part in (samples[:1], samples))
+    energies_squared = mean_square_energy(silicon.basis)
+    ratio = (energies_squared @ among.centre) / (energies_squared @ alone.centre)
+    assert ratio == pytest.approx(expected, rel=1e-9)
+
+
 def test_long_ranged_nonsense_is_found_out_and_named(silicon):
     """Far force constants as large as a tenth of the nearest ones, which nobody would believe."""
     basis = silicon.basis
