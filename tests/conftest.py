@@ -7,7 +7,7 @@ import lzma
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,9 @@ HAS_RESINS = importlib.util.find_spec("resins") is not None
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Skip what ends for want of ResINS, which needs a newer NumPy than the oldest one here."""
     report = yield
     if not HAS_RESINS and report.failed and "No module named 'resins'" in report.longreprtext:

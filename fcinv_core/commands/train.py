@@ -270,14 +270,12 @@ def _as_typed(options: argparse.Namespace, measurements: int) -> str:
 
 def _summary(path: Path, structure: str) -> str:
     """How good the model is, where it is, and what to do with it."""
-    from fcinv_core.ensemble.prior import Prior
     from fcinv_core.networks.model import read_document
     from fcinv_core.networks.model_card import ModelCard
-    from fcinv_core.networks.training_folder import TrainingFolder
 
-    card = ModelCard.from_dict(read_document(path)["card"])
+    document = read_document(path)
+    card = ModelCard.from_dict(document["card"])
     seen, spent = card.training["measurements"], _duration(card.training["seconds"])
-    failures = Prior.load(TrainingFolder(path.parent).prior).failures
     next_command = ["fcinv", "invert", "FILE.nxs", "--structure", structure, "--model", str(path)]
     return "\n".join(
         [
@@ -285,7 +283,7 @@ def _summary(path: Path, structure: str) -> str:
             f"measurements in {spent}.",
             "Errors (rms of phonon energies) on others, in geometries of their own:",
             *_errors(card),
-            *_left_out(failures),
+            *_about_the_force_field(document["prior"]["failures"]),
             "",
             "Written:",
             *(f"  {file}" for file in (path, path.with_name("learning_curve.png"))),
@@ -303,7 +301,7 @@ def _errors(card: ModelCard) -> list[str]:
     ]
 
 
-def _left_out(failures: Sequence[str]) -> list[str]:
+def _about_the_force_field(failures: Sequence[str]) -> list[str]:
     """What the force field failed at, and what that means for the prior."""
     if not failures:
         return []

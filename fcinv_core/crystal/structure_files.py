@@ -147,7 +147,7 @@ def _read_with_ase(path: Path, kind: str) -> StructureFile:
         what = "CIF" if kind == "cif" else "POSCAR"
         # Of a POSCAR nothing but numbers in their places tells what it is, and reasons are obscure.
         reason = f" ({type(error).__name__}: {error})" if kind == "cif" else ""
-        also = "; a BORN file goes to --born" if "BORN" in Path(path).name else ""
+        also = "; a BORN file goes to --born" if "BORN" in path.name else ""
         raise FcinvError(
             f"{path} cannot be read as a {what}{reason}: give a POSCAR, CIF or phonopy.yaml{also}"
         ) from error

@@ -181,7 +181,7 @@ class Prior:
         parameters = np.array([basis.parameters_of(sample.force_constants) for sample in samples])
         squares = parameters @ mean_square_energy(basis)
         stiffness, median = squares[0], np.median(squares)
-        if abs(np.log(stiffness / median)) > np.log(OUTLIER):
+        if not 1 / OUTLIER <= stiffness / median <= OUTLIER:
             stiffness = median
         shapes = parameters * (stiffness / squares)[:, None]
         centre = shapes.mean(axis=0)

@@ -25,7 +25,6 @@ have long tails, in which a wrong stiffness alone would be lost."""
 NAMED = 3
 """Parameters that are named as farthest."""
 
-
 FARTHEST_TOLD = 0.9995
 """Rank from which force constants are told to be farther out than all draws."""
 

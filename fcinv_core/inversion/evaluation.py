@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+from fcinv_core.inversion.uncertainty import inverse
 
 if TYPE_CHECKING:
     from fcinv_core.inversion.stages import NormalEquations
@@ -109,17 +112,13 @@ class Evaluation:
         """Where."""
         return self.trial.point
 
-    @property
+    @cached_property
     def informed(self) -> np.ndarray:
-        """(n,) how far the data decide each number: 1 alone, 0 where its prior does.
+        """(n,) how far data decide each number: 1 where they do alone, 0 where its prior does.
 
         Their sum is the number of parameters that were effectively fitted: diag(H⁻¹(H - P)) of
         curvature H and its part P from priors; Spiegelhalter et al., J. R. Stat. Soc. B 64, 583
         (2002), section 2.
         """
-        curvature = self.equations.curvature
-        scale = 1.0 / np.sqrt(np.maximum(np.diag(curvature), 1e-30))
-        share, *_ = np.linalg.lstsq(
-            curvature * np.outer(scale, scale), self.held * np.outer(scale, scale), rcond=1e-14
-        )
-        return np.clip(1.0 - np.diag(share), 0.0, 1.0)
+        by_priors = np.einsum("ij,ji->i", inverse(self.equations.curvature), self.held)
+        return np.clip(1.0 - by_priors, 0.0, 1.0)

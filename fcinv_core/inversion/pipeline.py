@@ -192,10 +192,12 @@ def invert(
     begin = Start(initial, initial) if found is None else found
     clock.start("Refining", 0.8)
     fit = _Fit.from_start(begin, prepared, lattice, refine, max_iterations, clock)
-    can_be_better = not fit.is_at_counting_limit and not (
-        search is not None and search.is_confirmed and fit.explains_most
-    )
-    if search is not None and found is not None and can_be_better:
+    if (
+        search is not None
+        and found is not None
+        and not fit.is_at_counting_limit
+        and not (search.is_confirmed and fit.explains_most)
+    ):
         clock.start("Finding a start", 0.85)
         # What was given is where somebody expects the end, whatever a few rows said of it.
         was_left = origin == GIVEN != found.origin

@@ -228,10 +228,8 @@ class Refinement:
         self, start: Point, stage: Stage, max_iterations: int, guess: Point | None = None
     ) -> Evaluation:
         """The lowest cost nearby, with fine derivatives of the spectra there."""
-        begin = self._renewed(start, self._values(start, stage), stage, guess)
-        trial = self._descended(
-            begin, stage, max_iterations, guess, RELIABLE, NEARLY_CONVERGED
-        ).trial
+        near = self.descended(start, stage, max_iterations, guess, RELIABLE, NEARLY_CONVERGED)
+        trial = near.trial
         fine = self._around(trial.point, trial.values, FINE_SAMPLES, stage)
         return self.settled(trial, fine, stage, max_iterations, guess)
 
@@ -248,7 +246,7 @@ class Refinement:
         Histograms may have been weighed anew since the trial.
         """
         begin = self._evaluated(start.point, start.values, vicinities, stage, guess)
-        return self._descended(begin, stage, max_iterations, guess, np.inf)
+        return self._descended(begin, stage, max_iterations, guess, np.inf, CONVERGED)
 
     def descended(
         self,
@@ -257,6 +255,7 @@ class Refinement:
         max_iterations: int,
         guess: Point | None = None,
         tolerance: float = 0.0,
+        converged: float = CONVERGED,
     ) -> Evaluation:
         """The lowest cost nearby by rough derivatives, which are good enough to lead the way.
 
@@ -264,7 +263,7 @@ class Refinement:
         this relative ``tolerance``.
         """
         begin = self._renewed(start, self._values(start, stage), stage, guess)
-        return self._descended(begin, stage, max_iterations, guess, tolerance)
+        return self._descended(begin, stage, max_iterations, guess, tolerance, converged)
 
     def _renewed(
         self, point: Point, values: Values, stage: Stage, guess: Point | None
@@ -279,7 +278,7 @@ class Refinement:
         max_iterations: int,
         guess: Point | None,
         tolerance: float,
-        converged: float = CONVERGED,
+        converged: float,
     ) -> Evaluation:
         """Levenberg-Marquardt with damping in units of the curvature's diagonal.
 

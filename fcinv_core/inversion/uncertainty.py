@@ -59,7 +59,7 @@ class Uncertainty:
             (n_par + n_nuisances n_histograms,) squared, from `Refinement.evaluate` on counts.
         """
         n_par = len(prior.centre)
-        covariance = _inverse(curvature)
+        covariance = inverse(curvature)
         sigma = np.sqrt(np.maximum(np.diag(covariance)[n_par:], 0.0))
         covariance = covariance[:n_par, :n_par]
         widths = np.linalg.cholesky(prior.covariance)
@@ -81,7 +81,7 @@ class Uncertainty:
         return replace(self, covariance=covariance, n_undetermined=0, undetermined=())
 
 
-def _inverse(curvature: np.ndarray) -> np.ndarray:
+def inverse(curvature: np.ndarray) -> np.ndarray:
     """Inverse of a positive definite matrix whose diagonal spans many decades."""
     scale = 1 / np.sqrt(np.maximum(np.diag(curvature), 1e-300))
     scaled = curvature * np.outer(scale, scale)

@@ -200,9 +200,12 @@ class TrainingFolder:
         pool: list[MeasuredRows] = []
         for first in range(0, n, PART_OF_POOL):
             part = self._pool(f"{name}-{first}")
-            if not part.is_file():
-                save_pool(plan(range(first, min(first + PART_OF_POOL, n))), part)
-            pool += load_pool(part)
+            if part.is_file():
+                pool += load_pool(part)
+            else:
+                planned = plan(range(first, min(first + PART_OF_POOL, n)))
+                save_pool(planned, part)
+                pool += planned
         save_pool(pool, path)
         self._remove_parts(name)
         return tuple(pool)
