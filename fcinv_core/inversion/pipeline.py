@@ -195,7 +195,7 @@ def invert(
     if (
         search is not None
         and found is not None
-        and not fit.is_at_counting_limit
+        and not fit.is_as_good_as_it_gets
         and not (search.is_confirmed and fit.explains_most)
     ):
         clock.start("Finding a start", 0.85)
@@ -345,9 +345,12 @@ class _Fit:
         return cls.from_start(better, prepared, lattice, refine, max_iterations, clock)
 
     @property
-    def is_at_counting_limit(self) -> bool:
-        """Whether all histograms are fitted as well as counting allows."""
-        return all(quality.is_at_counting_limit for quality in self.qualities)
+    def is_as_good_as_it_gets(self) -> bool:
+        """Whether no histogram leaves anything that other force constants could explain."""
+        return all(
+            quality.is_at_counting_limit or quality.leaves_no_structure
+            for quality in self.qualities
+        )
 
     @property
     def explains_most(self) -> bool:

@@ -109,7 +109,6 @@ class HistogramProblem:
         self._lattice = lattice
         self._plan = self._plan_of(self.bins, prepared.bin_vectors, numbers)
         self.sampling_error = 0.0
-        self._narrow: SpectraPlan | None = None
         at_least = 0.0 if largest_rows is None else ROUGH_ERROR
         finer = self._fine_enough(numbers, reference, scatter, at_least)
         if largest_rows is not None:
@@ -118,12 +117,10 @@ class HistogramProblem:
             self.bins = self._within_reach(finer, reference, share)
         if finer != numbers or len(self.bins) != len(self._plan.row):
             self._plan = self._plan_of(self.bins, prepared.bin_vectors, finer)
-        if largest_rows is None:
-            narrow_vectors = (1 - SPREAD_STEP) * prepared.bin_vectors
-            self._narrow = self._plan_of(self.bins, narrow_vectors, finer)
-        numbers = finer
-        self._numbers = numbers
-        self._slope_plans = {numbers: self._plan}
+        self._fits_spread = largest_rows is None
+        self._numbers = finer
+        self._slope_plans = {finer: self._plan}
+        self._narrow_plans: dict[tuple[int, int, int], SpectraPlan] = {}
         self.row = self._plan.row
         self.n_rows = self._plan.n_rows
         self._first_bin = np.unique(self.row, return_index=True)[1]
@@ -282,17 +279,23 @@ class HistogramProblem:
             False leaves scattering by several phonons out.
         """
         resolution_scale = float(np.exp(nuisance[RESOLUTION]))
+        numbers, as_sampled = self._numbers, values
         if most_samples is None:
             wider = self.values(state, float(np.exp(nuisance[RESOLUTION] + WIDTH_STEP)))
             by_parameters = np.empty((*values.shape, 0))
             by_resolution = (wider - values) / WIDTH_STEP
         else:
-            by_parameters, by_resolution = self._slopes(state, resolution_scale, most_samples)
+            numbers = _at_most(self._numbers, most_samples)
+            as_sampled, by_parameters, by_resolution = self._slopes(
+                state, resolution_scale, numbers
+            )
         by_spread = np.zeros_like(values)
-        if self._narrow is not None:
-            narrow = self._spectra_on(self._narrow, state, resolution_scale)
+        if self._fits_spread:
+            narrow_plan = self._narrow_plan(numbers)
+            narrow = self._spectra_on(narrow_plan, state, resolution_scale)
             # Equivalent bins stay so when they shrink, but rows are in another order.
-            by_spread = (values - narrow[self._narrow.row[self._first_bin]]) / SPREAD_STEP
+            narrow = narrow[narrow_plan.row[self._first_bin]]
+            by_spread = (as_sampled - narrow) / SPREAD_STEP
         several = np.zeros_like(values)
         if with_multiphonon:
             several = self.multiphonon(state, resolution_scale)
@@ -310,9 +313,10 @@ class HistogramProblem:
         )
 
     def _slopes(
-        self, state: LatticeState, resolution_scale: float, most_samples: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        plan = self._slope_plan(most_samples)
+        self, state: LatticeState, resolution_scale: float, numbers: tuple[int, int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Spectra, and their derivatives by parameters and resolution, from so many samples."""
+        plan = self._slope_plan(numbers)
         result = spectra_with_jacobian(
             plan,
             state.real_space,
@@ -323,7 +327,9 @@ class HistogramProblem:
             self._dipoles(plan),
         )
         rows = plan.row[self._first_bin]
-        return result.parameters.numpy()[rows], result.resolution.numpy()[rows]
+        parts = result.spectra, result.parameters, result.resolution
+        spectra, parameters, resolution = (part.numpy()[rows] for part in parts)
+        return spectra, parameters, resolution
 
     def signal(self, values: np.ndarray, nuisance: np.ndarray, vicinity: Vicinity) -> np.ndarray:
         """Expected signal on rows alone, see `expectation`."""
@@ -361,12 +367,19 @@ class HistogramProblem:
         columns[..., MULTIPHONON] = scale * vicinity.multiphonon
         return Expectation(phonons + self._background.values(nuisance), jacobian)
 
-    def _slope_plan(self, most_samples: int) -> SpectraPlan:
-        """That of the values with fewer samples, if those are more than ``most_samples``."""
-        key = _at_most(self._numbers, most_samples)
-        if key not in self._slope_plans:
-            self._slope_plans[key] = self._plan_of(self.bins, self.prepared.bin_vectors, key)
-        return self._slope_plans[key]
+    def _slope_plan(self, numbers: tuple[int, int, int]) -> SpectraPlan:
+        """That of the values with so many samples."""
+        if numbers not in self._slope_plans:
+            vectors = self.prepared.bin_vectors
+            self._slope_plans[numbers] = self._plan_of(self.bins, vectors, numbers)
+        return self._slope_plans[numbers]
+
+    def _narrow_plan(self, numbers: tuple[int, int, int]) -> SpectraPlan:
+        """The same for bins that are narrower by `SPREAD_STEP`."""
+        if numbers not in self._narrow_plans:
+            vectors = (1 - SPREAD_STEP) * self.prepared.bin_vectors
+            self._narrow_plans[numbers] = self._plan_of(self.bins, vectors, numbers)
+        return self._narrow_plans[numbers]
 
     def smooth(self, state: LatticeState, centres: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
         """(n, n_energy) signal of several phonons and background at any Q bins (n, 3)."""

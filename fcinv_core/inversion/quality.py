@@ -27,6 +27,11 @@ LITTLE_MORE = 0.05
 """Excess of the deviance per degree of freedom that is no sign of a wrong valley."""
 
 
+ALL_EXPLAINED = 0.99
+"""Share of the signal's variation that lines in wrong places do not reach, as they leave whole
+peaks unexplained."""
+
+
 @dataclass(frozen=True)
 class FitQuality:
     """Numbers that judge the fit of one histogram.
@@ -61,6 +66,14 @@ class FitQuality:
         """Whether the deviance is 1 within four times its own scatter, √(2/n), or nearly 1."""
         allowed = max(LITTLE_MORE, 4 * float(np.sqrt(2 / self.n_bins)))
         return self.deviance_per_dof < 1 + allowed
+
+    @property
+    def leaves_no_structure(self) -> bool:
+        """Whether what exceeds the counting limit is little, and no lines in wrong places.
+
+        Of many counts even small faults of a model show that is right about every line.
+        """
+        return self.deviance_per_dof < GOOD_PEARSON and self.explained > ALL_EXPLAINED
 
     @property
     def scatter(self) -> float:

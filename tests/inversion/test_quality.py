@@ -124,3 +124,33 @@ def test_effective_number_of_parameters(problem, lattice, true_parameters):
     )
     assert found.informed.sum() == pytest.approx(leverage, rel=1e-3)
     assert 10 < leverage < size - 2
+
+
+@pytest.mark.parametrize(("is_shifted", "leaves_none"), [(False, True), (True, False)])
+def test_small_faults_at_many_counts_are_told_from_lines_in_wrong_places(
+    problem, lattice, true_parameters, is_shifted, leaves_none
+):
+    nuisance = np.array([2.3, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+    def expectation(parameters):
+        state = lattice.state(parameters)
+        values = problem.values(state, 1.0)
+        return problem.expectation(
+            values, nuisance, problem.vicinity(state, nuisance, values, None)
+        )
+
+    means = expected_counts(problem, expectation(true_parameters))
+    many = 400 / means.max()
+    rng = np.random.default_rng(5)
+    fault = 1 + 0.06 * np.sin(np.arange(means.size)).reshape(means.shape)
+    counts, exposure = problem.prepared.counts, problem.prepared.exposure
+    kept = counts.copy(), exposure.copy()
+    try:
+        counts[problem.bins] = rng.poisson(many * means * fault)
+        exposure[problem.bins] *= many
+        fitted = expectation(true_parameters * (1.05 if is_shifted else 1.0))
+        quality = FitQuality.of(problem, fitted, n_fitted=0)
+    finally:
+        counts[:], exposure[:] = kept
+    assert quality.deviance_per_dof > 1.05
+    assert quality.leaves_no_structure == leaves_none
