@@ -158,12 +158,11 @@ def expected_deviance(means: np.ndarray) -> np.ndarray:
 
 @cache
 def _expected_deviance_table() -> np.ndarray:
-    from scipy.stats import poisson
+    from scipy.special import gammaln
 
-    counts = np.arange(_LARGEST_COUNT)
-    probabilities = poisson.pmf(counts, _MEANS[:, None])
-    deviances = poisson_deviance(counts[None].astype(float), _MEANS[:, None])
-    return (probabilities * deviances).sum(axis=1)
+    counts, means = np.arange(float(_LARGEST_COUNT)), _MEANS[:, None]
+    probabilities = np.exp(counts * np.log(means) - means - gammaln(counts + 1))
+    return (probabilities * poisson_deviance(counts[None], means)).sum(axis=1)
 
 
 def _explained(counts: np.ndarray, exposure: np.ndarray, signal: np.ndarray) -> float:
