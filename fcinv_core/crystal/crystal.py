@@ -20,6 +20,12 @@ from fcinv_core.crystal.elements import (
 )
 from fcinv_core.crystal.plausible import problem_of, problem_of_cell
 from fcinv_core.crystal.structure_files import StructureFile, read_structure
+from fcinv_core.crystal.symmetry import (
+    operations_on_atoms,
+    primitive_and_conventional,
+    rotations_of_supercell,
+    symmetry_dataset,
+)
 from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
@@ -131,7 +137,7 @@ class Crystal:
         masses = cell.masses
         if masses is None:
             masses = standard_masses(cell.symbols)
-        primitive_matrix, conventional = _find_primitive_and_conventional(cell, masses)
+        primitive_matrix, conventional = primitive_and_conventional(cell, masses)
         if cell.primitive_matrix is not None:
             primitive_matrix = cell.primitive_matrix
         if supercell is not None:
@@ -358,13 +364,7 @@ class Crystal:
         the supercell's lattice lacks: force constants in that supercell cannot have those.
         """
         supercell_in_primitive = self.supercell_lattice @ np.linalg.inv(self.primitive_lattice)
-        kept = []
-        for rotation in np.unique(self._spglib_dataset.rotations, axis=0):
-            # Columns of supercell_in_primitive.T are the supercell's vectors.
-            image = supercell_in_primitive @ rotation.T @ np.linalg.inv(supercell_in_primitive)
-            if np.allclose(image, np.rint(image), atol=1e-4):
-                kept.append(np.rint(np.linalg.inv(rotation).T).astype(int))
-        return np.array(kept)
+        return rotations_of_supercell(self._spglib_dataset, supercell_in_primitive)
 
     @cached_property
     def atom_operations(self) -> tuple[np.ndarray, np.ndarray]:
@@ -375,18 +375,12 @@ class Crystal:
         rotations (n, 3, 3) in Cartesian axes, and permutations (n, n_primitive): operation k
         moves primitive atom i onto atom ``permutations[k, i]``.
         """
-        dataset, positions = self._spglib_dataset, self.primitive_positions
-        kept = {rotation.tobytes() for rotation in self.point_group_rotations}
-        to_cartesian = self.primitive_lattice.T
-        rotations, permutations = [], []
-        for rotation, shift in zip(dataset.rotations, dataset.translations, strict=True):
-            if np.rint(np.linalg.inv(rotation).T).astype(int).tobytes() not in kept:
-                continue
-            offsets = (positions @ rotation.T + shift)[:, None] - positions[None]
-            distances = np.abs(offsets - np.rint(offsets)).sum(axis=-1)
-            rotations.append(to_cartesian @ rotation @ np.linalg.inv(to_cartesian))
-            permutations.append(distances.argmin(axis=1))
-        return np.array(rotations), np.array(permutations)
+        return operations_on_atoms(
+            self._spglib_dataset,
+            self.point_group_rotations,
+            self.primitive_lattice,
+            self.primitive_positions,
+        )
 
     @property
     def space_group(self) -> str:
@@ -402,8 +396,9 @@ class Crystal:
     @cached_property
     def _spglib_dataset(self) -> Any:
         numbers = self._cells.primitive.numbers
-        cell = (self.primitive_lattice, self.primitive_positions, numbers)
-        return _symmetry_dataset(cell, self.symprec)
+        return symmetry_dataset(
+            self.primitive_lattice, self.primitive_positions, numbers, self.symprec
+        )
 
     # -- identity ---------------------------------------------------------------------------
 
@@ -441,41 +436,3 @@ def _as_supercell_matrix(supercell: Sequence[int] | np.ndarray) -> np.ndarray:
             f"matrix with positive determinant"
         )
     return np.rint(matrix).astype(int)
-
-
-def _symmetry_dataset(cell: Any, symprec: float) -> Any:
-    import spglib
-
-    try:
-        dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
-    except Exception as error:  # spglib raises its own kinds, depending on its version
-        raise FcinvError(f"spglib finds no symmetry ({error}): do atoms overlap?") from error
-    if dataset is None:
-        raise FcinvError("spglib finds no symmetry: do atoms overlap?")
-    return dataset
-
-
-def _find_primitive_and_conventional(
-    cell: StructureFile, masses: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """phonopy's primitive matrix, and the cell whose multiples make a good supercell.
-
-    That is the cell of the file, unless it is primitive and the conventional one is larger;
-    then the conventional cell as an integer matrix on the cell of the file (rows).
-    """
-    from phonopy.structure.atoms import PhonopyAtoms
-    from phonopy.structure.cells import get_primitive_matrix_with_auto
-
-    atoms = PhonopyAtoms(
-        symbols=list(cell.symbols),
-        cell=cell.lattice,
-        scaled_positions=cell.positions,
-        masses=masses,
-    )
-    dataset = _symmetry_dataset((cell.lattice, cell.positions, atoms.numbers), 1e-5)
-    primitive_matrix = np.array(get_primitive_matrix_with_auto(atoms, "auto"), dtype=float)
-    conventional = np.eye(3, dtype=int)
-    is_primitive = abs(np.linalg.det(primitive_matrix) - 1) < 1e-3
-    if is_primitive and len(dataset.std_types) > len(cell.symbols):
-        conventional = np.rint(np.linalg.inv(dataset.transformation_matrix).T).astype(int)
-    return primitive_matrix, conventional
