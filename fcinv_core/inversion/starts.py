@@ -155,7 +155,8 @@ class StartSearch:
         """A much better one among those that have not been tried yet, or None.
 
         For when the fit that a good start has led to is not as good as counting allows. As in the
-        search itself, no more stiffnesses of a shape are tried once one ends where the best did.
+        search itself, no more stiffnesses of a shape are tried once one ends where the best did;
+        where that is confirmed, one more guess of each kind has to do.
         """
         known = self._best
         assert known is not None
@@ -165,7 +166,8 @@ class StartSearch:
                 if change < -MUCH_BETTER:
                     self._best = start
                     return start
-                if attempts is not self._near and abs(change) < SAME_START:
+                agrees = attempts is not self._near and abs(change) < SAME_START
+                if agrees or self.is_confirmed:
                     break
         return None
 
