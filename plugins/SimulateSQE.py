@@ -225,8 +225,12 @@ class SimulateSQE(PythonAlgorithm):
                 )
             elif not apply_coverage:
                 bins = bins.with_values(np.zeros(bins.shape))
-            report("Simulating", 0.1)
-            simulated = simulate_histogram(force_constants, bins, **measurement)
+            simulated = simulate_histogram(
+                force_constants,
+                bins,
+                **measurement,
+                progress=lambda text, fraction: report(text, 0.1 + 0.9 * fraction),
+            )
             return simulated.with_values(scale * simulated.signal + background, simulated.variance)
 
         return work

@@ -6,6 +6,7 @@ import argparse
 from typing import Any, TextIO
 
 from fcinv_core.commands.options import add_measurement_options, check_output_file, path_given
+from fcinv_core.commands.terminal import progress_bar
 
 
 def add_to(commands: Any) -> None:
@@ -38,12 +39,14 @@ def run(options: argparse.Namespace, terminal: TextIO) -> int:
     check_output_file(options.output)
     like = SQEHistogram.load(options.like)
     force_constants = ForceConstants.from_file(options.force_constants)
-    simulated = simulate_histogram(
-        force_constants,
-        like,
-        temperature=options.temperature,
-        energy_fwhm=options.energy_fwhm,
-    )
+    with progress_bar(terminal) as progress:
+        simulated = simulate_histogram(
+            force_constants,
+            like,
+            temperature=options.temperature,
+            energy_fwhm=options.energy_fwhm,
+            progress=progress,
+        )
     simulated.save(options.output)
     print(f"Simulated {force_constants.crystal.formula} on the bins of {options.like}")
     print(f"Written: {options.output}")

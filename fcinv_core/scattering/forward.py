@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TOLERANCE = 5e-4
 
 Resolution = float | EnergyResolution | None
+Progress = Callable[[str, float], None]
 
 
 class ForwardModel(torch.nn.Module):
@@ -135,6 +136,7 @@ class ForwardModel(torch.nn.Module):
         born_charges: torch.Tensor | None = None,
         dielectric: torch.Tensor | None = None,
         resolution_scale: torch.Tensor | float = 1.0,
+        progress: Progress | None = None,
     ) -> Any:
         """Simulated signal in mbarn/meV per primitive cell, shaped as the histogram's.
 
@@ -149,6 +151,8 @@ class ForwardModel(torch.nn.Module):
             bring their own.
         resolution_scale
             Factor on the width of lines.
+        progress
+            Called with a text and a fraction; an exception that it raises cancels.
 
         Returns
         -------
@@ -168,6 +172,7 @@ class ForwardModel(torch.nn.Module):
                     torch.from_numpy(force_constants.values)[None],
                     self._dynamics_here.polar_part_of(force_constants),
                     resolution_scale,
+                    progress,
                 )
             arrays = [signal[0].cpu().numpy() for signal in signals]
             return arrays[0] if self._is_single else arrays
@@ -178,7 +183,7 @@ class ForwardModel(torch.nn.Module):
         polar = None
         if born_charges is not None and dielectric is not None:
             polar = self._dynamics_here.polar_part(born_charges, dielectric)
-        signals = self._signals(values, polar, resolution_scale)
+        signals = self._signals(values, polar, resolution_scale, progress)
         if not is_batch:
             signals = [signal[0] for signal in signals]
         return signals[0] if self._is_single else signals
@@ -202,11 +207,17 @@ class ForwardModel(torch.nn.Module):
         values: torch.Tensor,
         polar: PolarPart | None,
         resolution_scale: torch.Tensor | float,
+        progress: Progress | None,
     ) -> list[torch.Tensor]:
         dynamics = self._dynamics_here
         real_space = dynamics.real_space(values, polar)
         tensors: dict[float, torch.Tensor] = {}
-        result = []
+        result: list[torch.Tensor] = []
+
+        def monitor(fraction: float) -> None:
+            if progress is not None:
+                progress("Simulating", (len(result) + fraction) / len(self._samplers))
+
         for place, sampler in enumerate(self._samplers):
             temperature = sampler.measured.temperature
             if temperature not in tensors:
@@ -221,7 +232,13 @@ class ForwardModel(torch.nn.Module):
             elif counts is None:
                 counts = sampler.counts(dynamics, real_space, polar)
             rows = sampler.spectra(
-                counts, dynamics, real_space, tensors[temperature], resolution_scale, polar
+                counts,
+                dynamics,
+                real_space,
+                tensors[temperature],
+                resolution_scale,
+                polar,
+                monitor,
             )
             result.append(sampler.measured.assembled(rows, sampler.row(counts)))
         return result
@@ -253,12 +270,14 @@ def simulate_histogram(
     *,
     temperature: float | None = None,
     energy_fwhm: float | None = None,
+    progress: Progress | None = None,
 ) -> SQEHistogram:
     """Noise-free simulation of a measurement on the bins of ``like``.
 
     The signal is in mbarn/meV per primitive cell, NaN where ``like`` was not measured; the
-    variance is zero.
+    variance is zero. ``progress`` is called with a text and a fraction; an exception that it
+    raises cancels.
     """
     model = ForwardModel(force_constants.crystal, like, temperature, energy_fwhm)
-    signal = model(force_constants)
+    signal = model(force_constants, progress=progress)
     return like.with_values(signal, np.where(np.isnan(signal), np.nan, 0.0))

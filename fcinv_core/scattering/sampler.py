@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,7 @@ class BinSampler:
         tensors: torch.Tensor,
         resolution_scale: torch.Tensor | float,
         polar: PolarPart | None,
+        monitor: Callable[[float], None] = lambda _: None,
     ) -> torch.Tensor:
         """Bin-averaged S(Q,E) of bins that are not equivalent, (n_sets, n_rows, n_energy).
 
@@ -119,13 +121,16 @@ class BinSampler:
             Numbers of samples along the edges of a bin.
         real_space, tensors, resolution_scale
             See `fcinv_core.scattering.spectra.spectra`.
+        monitor
+            Called with the fraction done; an exception that it raises cancels.
         """
         first, _ = self._distinct_bins(counts)
         centres = self.measured.centres[self.measured.measured][first]
         parts = block_slices(len(centres), math.prod(counts), LARGEST_PLAN)
         key = (counts, dynamics.fourier, polar is None)
         spectra_of_parts = [tensors.new_empty((len(tensors), 0, len(self.measured.edges) - 1))]
-        for part in parts:
+        for number, part in enumerate(parts):
+            monitor(number / len(parts))
             if self._kept is not None and self._kept[0] == key:
                 plan = self._kept[1]
             else:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fcinv_core import Axis, FcinvError, ForwardModel, SQEHistogram
-from fcinv_core.scattering import simulate_histogram
+from fcinv_core.scattering import sampler, simulate_histogram
 
 H, K, L = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 
@@ -197,3 +197,23 @@ def test_simulated_histogram(silicon, histogram, signal, tmp_path):
 
     wider = simulate_histogram(silicon, like, temperature=600.0, energy_fwhm=6.0)
     assert np.nanmax(np.abs(wider.signal - simulated.signal)) > 0.1 * signal.max()
+
+
+def test_progress_is_told_and_cancels(silicon, histogram, signal, monkeypatch):
+    monkeypatch.setattr(sampler, "LARGEST_PLAN", 20)
+    told = []
+    two = [histogram, histogram]
+    again, _ = ForwardModel(silicon.crystal, two)(silicon, progress=lambda *it: told.append(it))
+    # Small parts are worked out without a table of lines, which errs by some 1e-10.
+    np.testing.assert_allclose(again, signal, rtol=1e-8)
+    texts, fractions = zip(*told, strict=True)
+    assert set(texts) == {"Simulating"}
+    assert list(fractions) == sorted(fractions)
+    assert fractions[0] == 0.0 and 0.5 in fractions and 0.7 < fractions[-1] < 1
+
+    def cancel(text, fraction):
+        if fraction > 0.2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_histogram(silicon, histogram, progress=cancel)
