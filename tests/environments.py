@@ -20,7 +20,8 @@ ENVIRONMENTS = (
     ("3.12", "numpy>=2,<2.2"),  # Mantid 6.16 pins it so
     ("3.13", "numpy>=2"),
 )
-TOOLS = ("setuptools", "wheel", "pytest", "pytest-xdist", "hypothesis", "torch==2.13.0")
+TOOLS = ("setuptools", "wheel", "cython", "pytest", "pytest-xdist", "hypothesis", "torch==2.13.0")
+"""CHGNet comes without wheels for the newest Pythons: then Cython builds it."""
 
 
 def interpreter(version: str) -> str | None:
