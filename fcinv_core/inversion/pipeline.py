@@ -195,7 +195,7 @@ def invert(
     if (
         search is not None
         and found is not None
-        and not fit.is_as_good_as_it_gets
+        and not fit.leaves_nothing_to_explain
         and not (search.is_confirmed and fit.explains_most)
     ):
         clock.start("Finding a start", 0.85)
@@ -345,7 +345,7 @@ class _Fit:
         return cls.from_start(better, prepared, lattice, refine, max_iterations, clock)
 
     @property
-    def is_as_good_as_it_gets(self) -> bool:
+    def leaves_nothing_to_explain(self) -> bool:
         """Whether no histogram leaves anything that other force constants could explain."""
         return all(
             quality.is_at_counting_limit or quality.leaves_no_structure
