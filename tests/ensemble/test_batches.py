@@ -70,7 +70,8 @@ def test_signal_is_that_of_the_forward_model(germanium_prior, germanium_pool, qu
 
     χ² per bin about the forward model at the drawn force constants, at 300 counts in strong
     peaks; what it exceeds 1 by is the square of the error of bin averages over the counting noise.
-    Measured: 1.05 to 1.50 for 15 single measurements, 1.15 in the middle.
+    A few bins on steep bands decide: 0.95 to 1.8 for 30 single measurements, 1.15 in the middle;
+    1.02 to 1.35 for three of the same bins together.
     """
     ranges = replace(
         quick_ranges,
@@ -105,6 +106,7 @@ def test_signal_is_that_of_the_forward_model(germanium_prior, germanium_pool, qu
     nearest = np.rint(centres)
     distances = 2 * np.pi * np.linalg.norm((centres - nearest) @ template.ub.T, axis=1)
     far = torch.from_numpy(distances > BRAGG_DISTANCE)
+    pulls = []
     for k in range(len(batch)):
         force_constants = germanium_prior.force_constants(batch.parameters[k])
         signal = np.ascontiguousarray(bins.spectra(model(force_constants))[rows])
@@ -112,12 +114,13 @@ def test_signal_is_that_of_the_forward_model(germanium_prior, germanium_pool, qu
         mean = batch.exposure[k].double() * batch.scale[k].double() * intensity
         chosen = batch.covered[k] & far[:, None] & (mean > 0)
         counts = batch.counts[k].double()[chosen]
-        chi2 = ((counts - mean[chosen]).square() / mean[chosen]).mean()
+        pulls.append((counts - mean[chosen]) / mean[chosen].sqrt())
         total = (counts.sum() - mean[chosen].sum()) / mean[chosen].sum()
-        n = int(chosen.sum())
-        assert n > 1000
-        assert 1 - 4 * np.sqrt(2 / n) < chi2 < 1.6 + 4 * np.sqrt(2 / n)
         assert abs(total) < 0.015 + 4 / np.sqrt(float(counts.sum()))
+    squares = torch.cat(pulls).square()
+    assert len(squares) > 3000
+    scatter = 4 * np.sqrt(2 / len(squares))
+    assert 1 - scatter < squares.mean() < 1.4 + scatter
 
 
 def test_bins_are_chosen_so_that_they_share_wave_vectors(germanium, germanium_pool, monkeypatch):
