@@ -119,8 +119,7 @@ class HistogramProblem:
             self._plan = self._plan_of(self.bins, prepared.bin_vectors, finer)
         self._fits_spread = largest_rows is None
         self._numbers = finer
-        self._slope_plans = {finer: self._plan}
-        self._narrow_plans: dict[tuple[int, int, int], SpectraPlan] = {}
+        self._plans = {(finer, 1.0): self._plan}
         self.row = self._plan.row
         self.n_rows = self._plan.n_rows
         self._first_bin = np.unique(self.row, return_index=True)[1]
@@ -291,7 +290,7 @@ class HistogramProblem:
             )
         by_spread = np.zeros_like(values)
         if self._fits_spread:
-            narrow_plan = self._narrow_plan(numbers)
+            narrow_plan = self._plan_with(numbers, 1 - SPREAD_STEP)
             narrow = self._spectra_on(narrow_plan, state, resolution_scale)
             # Equivalent bins stay so when they shrink, but rows are in another order.
             narrow = narrow[narrow_plan.row[self._first_bin]]
@@ -316,7 +315,7 @@ class HistogramProblem:
         self, state: LatticeState, resolution_scale: float, numbers: tuple[int, int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Spectra, and their derivatives by parameters and resolution, from so many samples."""
-        plan = self._slope_plan(numbers)
+        plan = self._plan_with(numbers)
         result = spectra_with_jacobian(
             plan,
             state.real_space,
@@ -367,19 +366,12 @@ class HistogramProblem:
         columns[..., MULTIPHONON] = scale * vicinity.multiphonon
         return Expectation(phonons + self._background.values(nuisance), jacobian)
 
-    def _slope_plan(self, numbers: tuple[int, int, int]) -> SpectraPlan:
-        """That of the values with so many samples."""
-        if numbers not in self._slope_plans:
-            vectors = self.prepared.bin_vectors
-            self._slope_plans[numbers] = self._plan_of(self.bins, vectors, numbers)
-        return self._slope_plans[numbers]
-
-    def _narrow_plan(self, numbers: tuple[int, int, int]) -> SpectraPlan:
-        """The same for bins that are narrower by `SPREAD_STEP`."""
-        if numbers not in self._narrow_plans:
-            vectors = (1 - SPREAD_STEP) * self.prepared.bin_vectors
-            self._narrow_plans[numbers] = self._plan_of(self.bins, vectors, numbers)
-        return self._narrow_plans[numbers]
+    def _plan_with(self, numbers: tuple[int, int, int], extent: float = 1.0) -> SpectraPlan:
+        """That of the values with so many samples, and bins ``extent`` times as large."""
+        key = numbers, extent
+        if key not in self._plans:
+            self._plans[key] = self._plan_of(self.bins, extent * self.prepared.bin_vectors, numbers)
+        return self._plans[key]
 
     def smooth(self, state: LatticeState, centres: np.ndarray, nuisance: np.ndarray) -> np.ndarray:
         """(n, n_energy) signal of several phonons and background at any Q bins (n, 3)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +18,13 @@ from fcinv_core.scattering.resolution import EnergyResolution
 from fcinv_core.scattering.sampler import BinSampler
 
 if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.histogram import SQEHistogram
 
 TOLERANCE = 5e-4
 
 Resolution = float | EnergyResolution | None
-Progress = Callable[[str, float], None]
 
 
 class ForwardModel(torch.nn.Module):
@@ -136,7 +136,7 @@ class ForwardModel(torch.nn.Module):
         born_charges: torch.Tensor | None = None,
         dielectric: torch.Tensor | None = None,
         resolution_scale: torch.Tensor | float = 1.0,
-        progress: Progress | None = None,
+        progress: Report | None = None,
     ) -> Any:
         """Simulated signal in mbarn/meV per primitive cell, shaped as the histogram's.
 
@@ -207,7 +207,7 @@ class ForwardModel(torch.nn.Module):
         values: torch.Tensor,
         polar: PolarPart | None,
         resolution_scale: torch.Tensor | float,
-        progress: Progress | None,
+        progress: Report | None,
     ) -> list[torch.Tensor]:
         dynamics = self._dynamics_here
         real_space = dynamics.real_space(values, polar)
@@ -270,7 +270,7 @@ def simulate_histogram(
     *,
     temperature: float | None = None,
     energy_fwhm: float | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> SQEHistogram:
     """Noise-free simulation of a measurement on the bins of ``like``.
 

@@ -111,7 +111,7 @@ class BinSampler:
         tensors: torch.Tensor,
         resolution_scale: torch.Tensor | float,
         polar: PolarPart | None,
-        monitor: Callable[[float], None] = lambda _: None,
+        monitor: Callable[[float], None],
     ) -> torch.Tensor:
         """Bin-averaged S(Q,E) of bins that are not equivalent, (n_sets, n_rows, n_energy).
 
