@@ -7,12 +7,12 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-Progress = Callable[[str, float], None]
-"""Called with the current stage in words and the fraction done, 0 to 1."""
+if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress_bar(terminal: TextIO) -> Iterator[Progress | None]:
+def progress_bar(terminal: TextIO) -> Iterator[Report | None]:
     """Stage, share done, time spent and time left where ``terminal`` is one, else None."""
     if not terminal.isatty():
         yield None

@@ -17,11 +17,12 @@ from fcinv_core.commands.options import (
     count,
     not_negative_count,
 )
-from fcinv_core.commands.terminal import Progress, progress_bar
+from fcinv_core.commands.terminal import progress_bar
 from fcinv_core.errors import FcinvError
 from fcinv_core.launch import Launch
 
 if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
     from fcinv_core.crystal import Crystal
     from fcinv_core.ensemble.prior import Prior
     from fcinv_core.inversion.born_charges import BornCharges
@@ -128,7 +129,7 @@ class _AskedFor:
 
 
 def _asked_for(
-    options: argparse.Namespace, processes: Processes, progress: Progress | None
+    options: argparse.Namespace, processes: Processes, progress: Report | None
 ) -> _AskedFor:
     from fcinv_core.inversion.output import check_output_directory
 
@@ -196,7 +197,7 @@ def _prior(
     crystal: Crystal,
     charges: BornCharges | None,
     folder: TrainingFolder,
-    progress: Progress | None,
+    progress: Report | None,
 ) -> Prior:
     """That of the training to be resumed, else what force fields say."""
     from fcinv_core.ensemble.prior import Prior

@@ -25,8 +25,8 @@ from fcinv_core.scattering.resolution import EnergyResolution
 from fcinv_core.scattering.threads import map_blocks
 
 if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
     from fcinv_core.crystal import ForceConstants
-    from fcinv_core.ensemble.potentials import Progress
     from fcinv_core.ensemble.prior import Prior
 
 STIFFNESS_QUANTILES = (0.5, 0.05, 0.95, 0.25, 0.75)
@@ -49,7 +49,7 @@ def measurement_pool(
     n: int,
     ranges: MeasurementRanges | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Report | None = None,
     *,
     energy_bins: int = 64,
     numbers: range | None = None,

@@ -6,13 +6,13 @@ unstable; its force constants are then carried to the measured lattice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from fcinv_core.cancellable import Report
 from fcinv_core.crystal import Crystal, ForceConstantBasis, ForceConstants
 from fcinv_core.ensemble import force_constant_cache
 from fcinv_core.ensemble.calculators import ForceField
@@ -27,9 +27,6 @@ from fcinv_core.errors import FcinvError
 
 DISPLACEMENT = 0.03
 """Å: small enough to be harmonic, large enough for forces in single precision."""
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the fraction done, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ RELAXED_CELL = Recipe()
 
 
 def force_field_constants(
-    crystal: Crystal, potential: str = "chgnet", progress: Progress | None = None
+    crystal: Crystal, potential: str = "chgnet", progress: Report | None = None
 ) -> ForceConstants:
     """Force constants of a crystal from a universal force field.
 
@@ -129,7 +126,7 @@ class CrystalOfForceField:
         self.force_field = ForceField(potential)
         self._relaxation: np.ndarray | FcinvError | None = None
 
-    def force_constants(self, recipe: Recipe, progress: Progress | None = None) -> ForceConstants:
+    def force_constants(self, recipe: Recipe, progress: Report | None = None) -> ForceConstants:
         """Force constants on the lattice at which forces were computed, kept or new.
 
         Raises
@@ -149,7 +146,7 @@ class CrystalOfForceField:
         settings = recipe.settings(self.crystal)
         return force_constant_cache.file_name(self.crystal, self.force_field, recipe.kind, settings)
 
-    def _compute(self, recipe: Recipe, progress: Progress) -> ForceConstants:
+    def _compute(self, recipe: Recipe, progress: Report) -> ForceConstants:
         potential, formula = self.force_field.name, self.crystal.formula
         progress(f"loading {potential}", 0.0)
         _ = self.force_field.calculator

@@ -31,8 +31,8 @@ from fcinv_core.ensemble.stability import EnergyExtremes
 from fcinv_core.errors import FcinvError
 
 if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
     from fcinv_core.crystal import Crystal
-    from fcinv_core.ensemble.potentials import Progress
 
 DRAWS_AT_ONCE = 256
 """Fixed, so that a longer sample of the same seed begins with a shorter one."""
@@ -106,7 +106,7 @@ class Prior:
         widths: PriorWidths = USUAL,
         born_charges: np.ndarray | None = None,
         dielectric: np.ndarray | None = None,
-        progress: Progress | None = None,
+        progress: Report | None = None,
     ) -> Prior:
         """Ask force fields, and build a prior around what they say.
 

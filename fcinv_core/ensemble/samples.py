@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fcinv_core.cancellable import Report
 from fcinv_core.crystal import Crystal, ForceConstants
 from fcinv_core.ensemble.potentials import (
     RELAXED_CELL,
     CrystalOfForceField,
-    Progress,
     Recipe,
 )
 from fcinv_core.errors import FcinvError
@@ -82,7 +82,7 @@ def force_field_samples(
     potentials: Sequence[str] = ("chgnet",),
     *,
     recipes: Sequence[Recipe] = RECIPES,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> ForceFieldSamples:
     """Force constants of a crystal from force fields, each asked in several ways.
 

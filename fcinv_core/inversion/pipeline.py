@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +40,7 @@ from fcinv_core.inversion.verdict import EXPLAINED, judge
 from fcinv_core.limits import MAX_ITERATIONS
 
 if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
     from fcinv_core.crystal import Crystal, ForceConstants
     from fcinv_core.histogram import SQEHistogram
     from fcinv_core.inversion.born_charges import BornCharges
@@ -48,14 +49,12 @@ if TYPE_CHECKING:
 
 _LAST_ITERATIONS, _ROUNDS = 6, 3
 
-Progress = Callable[[str, float], None]
-
 
 @dataclass
 class _Clock:
     """Progress and timing of the steps."""
 
-    progress: Progress | None
+    progress: Report | None
     seconds: dict[str, float] = field(default_factory=dict)
     _fraction: float = 0.0
     _ceiling: float = 0.0
@@ -100,7 +99,7 @@ def invert(
     max_iterations: int = MAX_ITERATIONS,
     seed: int = 0,
     sources: Sequence[str | Path] = (),
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> InversionResult:
     """Force constants of a crystal from one or several measured histograms.
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcinv_core.errors import FcinvError
-from fcinv_core.inversion.pipeline import Progress, invert
+from fcinv_core.inversion.pipeline import invert
 from fcinv_core.scattering.conditions import assumed_temperature
 
 if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
     from fcinv_core.crystal import Crystal
     from fcinv_core.histogram import SQEHistogram
     from fcinv_core.inversion.result import InversionResult
@@ -91,7 +92,7 @@ def invert_series(
     crystal: Crystal,
     *,
     sources: Sequence[str | Path] = (),
-    progress: Progress | None = None,
+    progress: Report | None = None,
     **options: Any,
 ) -> TemperatureSeries:
     """Force constants of a crystal at each temperature that it was measured at.

@@ -50,8 +50,8 @@ from fcinv_core.networks.training_settings import TRAINING_RANGES, TrainingSetti
 from fcinv_core.networks.validation import GROUP_SIZE, ValidationSet
 
 if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
     from fcinv_core.ensemble.measured_rows import MeasuredRows
-    from fcinv_core.ensemble.potentials import Progress
     from fcinv_core.ensemble.prior import Prior
 
 AVERAGED_OVER = 1000
@@ -76,7 +76,7 @@ def train(
     processes: Processes = ALONE,
     resume: bool = False,
     command: str = "",
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Path:
     """Train a network for one crystal.
 
@@ -167,7 +167,7 @@ class _Training:
         ranges: MeasurementRanges,
         seed: int,
         processes: Processes,
-        tell: Progress,
+        tell: Report,
     ) -> None:
         self.folder, self.settings, self.ranges, self.seed = folder, settings, ranges, seed
         self._processes, self._tell = processes, tell

@@ -17,8 +17,8 @@ from fcinv_core.scattering.lattice_dynamics import LatticeDynamics
 from fcinv_core.scattering.threads import block_slices
 
 if TYPE_CHECKING:
+    from fcinv_core.cancellable import Report
     from fcinv_core.ensemble.measurement_group import MeasurementGroup
-    from fcinv_core.ensemble.potentials import Progress
     from fcinv_core.ensemble.prior import Prior
     from fcinv_core.networks.network import Network
 
@@ -117,14 +117,14 @@ class ValidationSet:
                 for start in range(0, len(groups), per_part)
             ]
 
-    def calibrate(self, network: Network, progress: Progress | None = None) -> None:
+    def calibrate(self, network: Network, progress: Report | None = None) -> None:
         """Let it see how far its estimates are from the truth."""
         network.eval()
         network.calibrate(self._told("Calibrating spreads", progress), self.parameters)
 
     @torch.no_grad()
     def scores(
-        self, network: Network, *, at_leisure: bool = False, progress: Progress | None = None
+        self, network: Network, *, at_leisure: bool = False, progress: Report | None = None
     ) -> ValidationScores:
         """How well it does now, in a hurry or ``at_leisure`` (see `Network.estimate`)."""
         network.eval()
@@ -155,7 +155,7 @@ class ValidationSet:
         error = float(percent.clamp(min=_EXACT).log().mean().exp())
         return ValidationScores(error, kinds, coverage)
 
-    def _told(self, what: str, progress: Progress | None) -> Iterator[Any]:
+    def _told(self, what: str, progress: Report | None) -> Iterator[Any]:
         """The parts, each told when it is begun."""
         for number, part in enumerate(self._parts):
             if progress is not None:
