@@ -139,7 +139,7 @@ def test_learning(network, group):
         return network.relative_error(found, truth)
 
     before = errors()
-    for _ in range(60):
+    for _ in range(40):
         losses = network.losses(spectra, group.parameters)
         optimizer.zero_grad()
         sum(losses.values()).backward()
