@@ -23,7 +23,8 @@ STRUCTURES = Path(__file__).parent / "data" / "structures"
 QUICK = MeasurementRanges(spectrometers=("ARCS",), n_orientations=(3, 4), kinds=("slice",))
 TINY = TrainingSettings(
     measurements=16, per_step=8, group_size=4, simulations=16, observations=2, n_q=8,
-    geometries=1, validation_geometries=1, validation_cases=16, calibration_cases=16,
+    geometries=1, validation_geometries=1, validation_cases=16,
+    calibration_geometries=1, calibration_cases=16,
 )  # fmt: skip
 
 

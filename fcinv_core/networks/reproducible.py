@@ -19,7 +19,17 @@ from fcinv_core.ensemble.measurement_group import MeasurementGroup, SimulatedGro
 from fcinv_core.networks.processes import Processes
 from fcinv_core.networks.training_settings import TrainingSettings
 
-PLANS, VALIDATION_PLANS, WEIGHTS, ROUND, STEP, VALIDATION, CALIBRATION, LOOK = range(8)
+(
+    PLANS,
+    VALIDATION_PLANS,
+    WEIGHTS,
+    ROUND,
+    STEP,
+    VALIDATION,
+    CALIBRATION,
+    LOOK,
+    CALIBRATION_PLANS,
+) = range(9)
 """What random numbers of a training are for."""
 
 

@@ -3,7 +3,7 @@
 Rounds of crystals are simulated as training goes on; each is observed several times with other
 noise, and the weights follow the gradient of the network's losses. What is validated and kept is
 the moving average of the weights, where it did best on measurements in geometries that were never
-trained on. In the end the stated spreads are calibrated, on others of these.
+trained on. In the end the stated spreads are calibrated, in still other geometries.
 
 All random numbers follow from the seed, the number of the step and that of the group, none from the
 clock, from what came before or from the process. A training that was killed and resumed ends with
@@ -35,6 +35,7 @@ from fcinv_core.networks.network import Network, Settings
 from fcinv_core.networks.processes import ALONE, Processes
 from fcinv_core.networks.reproducible import (
     CALIBRATION,
+    CALIBRATION_PLANS,
     PLANS,
     VALIDATION,
     VALIDATION_PLANS,
@@ -47,7 +48,7 @@ from fcinv_core.networks.reproducible import (
 from fcinv_core.networks.training_folder import POOLS, TrainingFolder
 from fcinv_core.networks.training_record import TrainingRecord
 from fcinv_core.networks.training_settings import TRAINING_RANGES, TrainingSettings
-from fcinv_core.networks.validation import GROUP_SIZE, ValidationSet
+from fcinv_core.networks.validation import GROUP_SIZE, ValidationSet, calibrate
 
 if TYPE_CHECKING:
     from fcinv_core.cancellable import Report
@@ -209,9 +210,7 @@ class _Training:
         network = _copy_of(self.network)
         network.load_state_dict(record.best)
         network.to(self._processes.device)
-        self._tell("Simulating", 1.0)
-        others = self._not_trained_on(self.settings.calibration_cases, CALIBRATION)
-        others.calibrate(network, self._tell)
+        self._calibrate(network)
         scores = self._validation.scores(network, at_leisure=True, progress=self._tell)
         training = {
             "measurements": record.best_point.measurements,
@@ -229,6 +228,15 @@ class _Training:
         write_table(record.points, self.folder.path)
         self._draw()
         return self.folder.model
+
+    def _calibrate(self, network: Network) -> None:
+        """In geometries that were neither trained nor validated in."""
+        settings = self.settings
+        pool = self._pool(POOLS[2], settings.calibration_geometries, CALIBRATION_PLANS)
+        batches = self._batches(pool, GROUP_SIZE)
+        seed = seed_of(self.seed, CALIBRATION)
+        self._tell("Simulating", 1.0)
+        calibrate(network, batches, settings.calibration_cases, seed, self._tell)
 
     def _draw(self) -> None:
         title = f"{self.network.prior.crystal.formula}, {self.network.architecture}"
@@ -259,13 +267,13 @@ class _Training:
     def _prepare_validation(self) -> None:
         settings = self.settings
         pool = self._pool(POOLS[1], settings.validation_geometries, VALIDATION_PLANS)
-        self._others = self._batches(pool, GROUP_SIZE)
         self._tell("Simulating", 0.0)
-        self._validation = self._not_trained_on(settings.validation_cases, VALIDATION)
-
-    def _not_trained_on(self, n: int, purpose: int) -> ValidationSet:
-        """Measurements in geometries that were not trained on."""
-        return ValidationSet(self._others, n, seed_of(self.seed, purpose), self.averaged)
+        self._validation = ValidationSet(
+            self._batches(pool, GROUP_SIZE),
+            settings.validation_cases,
+            seed_of(self.seed, VALIDATION),
+            self.averaged,
+        )
 
     def _take_step(self) -> None:
         """Look at some measurements, and change the weights."""

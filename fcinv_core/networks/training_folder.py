@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
-POOLS = ("measurements", "validation")
-"""Files of planned measurements: to train with, and to validate with."""
+POOLS = ("measurements", "validation", "calibration")
+"""Files of planned measurements: to train, to validate and to calibrate spreads with."""
 
 PART_OF_POOL = 40
 """Measurements that are written together while they are planned."""

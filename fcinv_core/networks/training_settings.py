@@ -43,12 +43,13 @@ class TrainingSettings:
         Most Q bins of an observation.
     energy_bins
         Of all measurements.
-    geometries, validation_geometries
-        Measurements that are planned, to train with and to validate with.
+    geometries, validation_geometries, calibration_geometries
+        Measurements that are planned, to train, to validate and to calibrate spreads with.
+        Errors have much in common within a geometry: calibration needs many.
     validation_cases
         Measurements on which the network is judged; a quarter idealised.
     calibration_cases
-        Others, on which stated spreads are calibrated in the end.
+        Others, in other geometries, on which stated spreads are calibrated in the end.
     steps_between_validations
         Steps.
     patience
@@ -70,7 +71,8 @@ class TrainingSettings:
     geometries: int = 480
     validation_geometries: int = 40
     validation_cases: int = 512
-    calibration_cases: int = 512
+    calibration_geometries: int = 160
+    calibration_cases: int = 1280
     steps_between_validations: int = 256
     patience: int = 20
 

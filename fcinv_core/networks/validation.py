@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ GROUP_SIZE = 8
 
 IDEALISED_EVERY = 4
 """One group in so many is idealised."""
+
+Part = TypeVar("Part")
 
 _CASES_AT_ONCE = 64
 
@@ -117,11 +119,6 @@ class ValidationSet:
                 for start in range(0, len(groups), per_part)
             ]
 
-    def calibrate(self, network: Network, progress: Report | None = None) -> None:
-        """Let it see how far its estimates are from the truth."""
-        network.eval()
-        network.calibrate(self._told("Calibrating spreads", progress), self.parameters)
-
     @torch.no_grad()
     def scores(
         self, network: Network, *, at_leisure: bool = False, progress: Report | None = None
@@ -130,7 +127,7 @@ class ValidationSet:
         network.eval()
         found = [
             network.estimate(part, at_leisure=at_leisure)
-            for part in self._told("Judging the model", progress)
+            for part in _told(self._parts, "Judging the model", progress)
         ]
         parameters = torch.cat([each.parameters for each in found]).double()
         covariance = torch.cat([each.covariance for each in found]).double()
@@ -155,12 +152,35 @@ class ValidationSet:
         error = float(percent.clamp(min=_EXACT).log().mean().exp())
         return ValidationScores(error, kinds, coverage)
 
-    def _told(self, what: str, progress: Report | None) -> Iterator[Any]:
-        """The parts, each told when it is begun."""
-        for number, part in enumerate(self._parts):
-            if progress is not None:
-                progress(what, number / len(self._parts))
-            yield part
+
+def calibrate(
+    network: Network,
+    batches: MeasurementBatches,
+    n: int,
+    seed: int,
+    progress: Report | None = None,
+) -> None:
+    """Let a network see how far its estimates of ``n`` measurements are from the truth.
+
+    Parameters
+    ----------
+    batches
+        Where the measurements come from, as for `ValidationSet`.
+    seed
+        The same seed gives the same measurements.
+    """
+    network.eval()
+    groups = observed(batches, n, seed)
+    prepared = (network.prepare([each]) for each in _told(groups, "Calibrating spreads", progress))
+    network.calibrate(prepared, torch.cat([group.parameters for group in groups]))
+
+
+def _told(parts: Sequence[Part], what: str, progress: Report | None) -> Iterator[Part]:
+    """The parts, each told when it is begun."""
+    for number, part in enumerate(parts):
+        if progress is not None:
+            progress(what, number / len(parts))
+        yield part
 
 
 def observed(batches: MeasurementBatches, n: int, seed: int) -> Sequence[MeasurementGroup]:

@@ -40,6 +40,7 @@ TINY = TrainingSettings(
     geometries=4,
     validation_geometries=2,
     validation_cases=32,
+    calibration_geometries=2,
     calibration_cases=32,
     steps_between_validations=6,
 )

@@ -23,7 +23,8 @@ PRIOR, POOL = "prior.safetensors", "pool.safetensors"
 TINY = TrainingSettings(
     measurements=72, per_step=8, group_size=4, learning_rate=0.02, warm_up=2, simulations=16,
     rounds_kept=2, observations=2, n_q=12, geometries=2, validation_geometries=2,
-    validation_cases=16, calibration_cases=16, steps_between_validations=6,
+    validation_cases=16, calibration_geometries=2, calibration_cases=16,
+    steps_between_validations=6,
 )  # fmt: skip
 """9 steps in rounds of 4, validations after 6 and 9."""
 
