@@ -346,10 +346,7 @@ class _Fit:
     @property
     def leaves_nothing_to_explain(self) -> bool:
         """Whether no histogram leaves anything that other force constants could explain."""
-        return all(
-            quality.is_at_counting_limit or quality.leaves_no_structure
-            for quality in self.qualities
-        )
+        return all(quality.leaves_nothing_to_find for quality in self.qualities)
 
     @property
     def explains_most(self) -> bool:

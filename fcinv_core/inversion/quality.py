@@ -26,6 +26,8 @@ GOOD_PEARSON = 1.3
 LITTLE_MORE = 0.05
 """Excess of the deviance per degree of freedom that is no sign of a wrong valley."""
 
+WORTH_A_LOOK = 0.03
+"""Excess from which other force constants are looked for: that costs time, not trust."""
 
 ALL_EXPLAINED = 0.99
 """Share of the signal's variation that lines in wrong places do not reach, as they leave whole
@@ -52,6 +54,8 @@ class FitQuality:
         mere scatter, positive where the model misses structure.
     n_bins
         Number of bins used.
+    counts_per_bin
+        Mean over these.
     """
 
     residuals: np.ndarray
@@ -60,20 +64,38 @@ class FitQuality:
     explained: float
     correlation: float
     n_bins: int
+    counts_per_bin: float
 
     @property
     def is_at_counting_limit(self) -> bool:
         """Whether the deviance is 1 within four times its own scatter, √(2/n), or nearly 1."""
-        allowed = max(LITTLE_MORE, 4 * float(np.sqrt(2 / self.n_bins)))
-        return self.deviance_per_dof < 1 + allowed
+        return self._excess < max(LITTLE_MORE, 4 * self._chance)
 
     @property
-    def leaves_no_structure(self) -> bool:
-        """Whether what exceeds the counting limit is little, and no lines in wrong places.
+    def leaves_nothing_to_find(self) -> bool:
+        """Whether other force constants could hardly fit better.
 
-        Of many counts even small faults of a model show that is right about every line.
+        What good fits exceed 1 by more than once in a hundred and sixty times may be a wrong
+        valley of few counts. Of many counts even small faults of a model show that is right
+        about every line: these leave no lines in wrong places.
         """
-        return self.deviance_per_dof < GOOD_PEARSON and self.explained > ALL_EXPLAINED
+        if self._excess < max(WORTH_A_LOOK, 2.5 * self._chance):
+            return True
+        faults = self._excess / self.counts_per_bin
+        return (
+            self.deviance_per_dof < GOOD_PEARSON
+            and self.explained > ALL_EXPLAINED
+            and faults < 1 - ALL_EXPLAINED
+        )
+
+    @property
+    def _excess(self) -> float:
+        return self.deviance_per_dof - 1
+
+    @property
+    def _chance(self) -> float:
+        """Standard deviation of the deviance per degree of freedom of a right model."""
+        return float(np.sqrt(2 / self.n_bins))
 
     @property
     def scatter(self) -> float:
@@ -107,6 +129,7 @@ class FitQuality:
             _explained(counts[used], exposure[used], means[used] / exposure[used]),
             _neighbour_correlation(pulls),
             n_bins,
+            float(counts[used].mean()),
         )
 
 

@@ -7,6 +7,7 @@ factor most of all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from fcinv_core.inversion.stages import STAGES, Counts
 
 COARSE_ROWS, COARSE_BINS = 150, 1000
 """Q bins of each histogram, and bins of Q and energy, that are enough to find the right valley: a
-map at one energy needs more Q bins than spectra do."""
+map at one energy, or one setting of the crystal, needs more Q bins than whole spectra do."""
 
 STIFFNESS_SCAN = (0.5, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.2)
 """Factors on the starting force constants. Universal force fields are too soft."""
@@ -51,9 +52,11 @@ NEGLIGIBLE = 1e-3
 
 SAME_START = 0.03
 """Relative difference of deviances with which two attempts end at the same place. Where guesses
-agree on a bad fit, data scatter by more than counting or the crystal is another: then one more
-attempt, from the likeliest stiffness, is enough."""
+agree on a bad fit, data scatter by more than counting or the crystal is another: then two more
+attempts, one softer and one stiffer than the first guess, are enough. Draws from one spread agree
+in wrong valleys, too."""
 
+_NEITHER = 1e-3
 _ADJUSTING_ITERATIONS = 3
 _LEADING_ITERATIONS, _COARSE_ITERATIONS = 8, 10
 
@@ -113,19 +116,19 @@ class StartSearch:
         shapes: Sequence[Guess],
         monitor: Monitor,
     ) -> None:
-        self._lattice, self._monitor = lattice, monitor
+        self._lattice, self._initial, self._monitor = lattice, initial, monitor
         self._best: Start | None = None
         self._alike: set[str] = set()
         """Guesses that ended where the best did."""
-        self.is_confirmed = False
-        """Whether several guesses did, and one more attempt then found nothing better."""
+        self._sides: set[int] = set()
+        """Of the first guess, those that were scanned since the best was found: see `_side`."""
         self._is_settled = False
         self._problems = [
             HistogramProblem(
                 item,
                 lattice,
                 initial,
-                max(COARSE_ROWS, COARSE_BINS // item.counts.shape[1]),
+                max(COARSE_ROWS, math.ceil(COARSE_BINS / _bins_per_row(item))),
             )
             for item in prepared
         ]
@@ -171,29 +174,33 @@ class StartSearch:
                     break
         return None
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether several guesses ended where the best did, and no stiffness anywhere better."""
+        return len(self._alike) > 1 and {-1, 1} <= self._sides
+
     def _scan(self, attempts: Iterator[Start]) -> None:
-        """Try stiffnesses of a shape, unless one ends where another has: then it is hopeless."""
+        """Try stiffnesses of a shape, until it is hopeless."""
         for start in attempts:
-            agrees = self._consider(start, are_near=False)
-            if agrees or self.is_confirmed or self._is_settled:
+            self._consider(start, are_near=False)
+            if self.is_confirmed or self._is_settled:
                 return
 
-    def _consider(self, start: Start, are_near: bool) -> bool:
-        """Keep the better one; whether an attempt ends where the best so far did."""
+    def _consider(self, start: Start, are_near: bool) -> None:
+        """Keep the better one."""
         change = -1.0 if self._best is None else start.deviance / self._best.deviance - 1
         agrees = abs(change) < SAME_START
         if change <= -SAME_START:
-            self._alike, self.is_confirmed = {start.origin}, False
-        else:
-            self.is_confirmed = len(self._alike) > 1
-            if agrees:
-                self._alike.add(start.origin)
+            self._alike, self._sides = {start.origin}, set()
+        elif agrees:
+            self._alike.add(start.origin)
+        if not are_near:
+            self._sides.add(self._side(start.centre))
         if self._best is None or change < 0:
             self._best = start
         none_better = are_near and not self._few_bins and self._best is not start
         certain = self._best.deviance < (CERTAIN_START if self._few_bins else GOOD_START)
         self._is_settled = certain or (self._is_good and (agrees or none_better))
-        return agrees
 
     @property
     def _is_good(self) -> bool:
@@ -203,16 +210,28 @@ class StartSearch:
     def _near_guesses(self, first: Guess | None, others: Iterator[Guess]) -> Iterator[Guess]:
         if first is not None:
             yield first
-        yield from self._likeliest(others)
+        yield from self._ranked(others)[:ATTEMPTS]
 
-    def _stiffnesses(self, name: str, shape: np.ndarray, first: Guess | None) -> Iterator[Guess]:
+    def _stiffnesses(self, name: str, shape: np.ndarray, tried: Guess | None) -> Iterator[Guess]:
         # What was tried would agree with itself.
-        was_tried = first is not None and np.allclose(shape, first[1])
-        yield from self._likeliest(
+        was_tried = tried is not None and np.allclose(shape, tried[1])
+        ranked = self._ranked(
             (f"stiffness {factor:g} of {name}", self._lattice.scaled(shape, factor))
             for factor in STIFFNESS_SCAN
             if factor != 1.0 or not was_tried
         )
+        # The likeliest of each side first.
+        of_sides: dict[int, Guess] = {}
+        for guess in ranked:
+            of_sides.setdefault(self._side(guess[1]), guess)
+        first = [origin for origin, _ in of_sides.values()]
+        others = [guess for guess in ranked if guess[0] not in first]
+        yield from [*of_sides.values(), *others][:ATTEMPTS]
+
+    def _side(self, parameters: np.ndarray) -> int:
+        """Of the initial ones: 1 if stiffer on the whole, -1 if softer, 0 if neither."""
+        change = parameters @ self._initial / (self._initial @ self._initial) - 1
+        return 0 if abs(change) < _NEITHER else int(np.sign(change))
 
     def _refinements(self, guesses: Iterable[Guess], are_near: bool) -> Iterator[Start]:
         """Each refined on a few rows, when it is asked for."""
@@ -247,8 +266,8 @@ class StartSearch:
         share = 1 / (1 + GRANTED**2 * 0.5 * (counts + means))
         return deviance_per_dof(counts, means, share, float(end.informed.sum()))
 
-    def _likeliest(self, guesses: Iterable[Guess]) -> list[Guess]:
-        """The `ATTEMPTS` that fit best with only scale and background adjusted, in order."""
+    def _ranked(self, guesses: Iterable[Guess]) -> list[Guess]:
+        """Those first that fit best with only scale and background adjusted."""
         refinement = Refinement(self._lattice, self._problems, None, self._monitor)
         stage = STAGES[0] if self._has_spectra else Counts()
 
@@ -257,4 +276,10 @@ class StartSearch:
             end = refinement.descended(begin, stage, _ADJUSTING_ITERATIONS, begin, RELIABLE)
             return end.equations.cost
 
-        return sorted(guesses, key=misfit)[:ATTEMPTS]
+        return sorted(guesses, key=misfit)
+
+
+def _bins_per_row(prepared: PreparedHistogram) -> float:
+    """Energies that are used of a Q bin of which any is, on average."""
+    used = prepared.used.sum(axis=1)
+    return float(used[used > 0].mean())

@@ -126,6 +126,30 @@ def test_effective_number_of_parameters(problem, lattice, true_parameters):
     assert 10 < leverage < size - 2
 
 
+@pytest.mark.parametrize(
+    ("deviance", "counts_per_bin", "leaves_nothing"),
+    [
+        (1.02, 1.9, True),  # chance
+        (1.0506, 1.9, False),  # a wrong valley of 7377 bins of germanium had this
+        (1.0506, 115, True),  # faults of 2 % of the counts
+        (1.35, 115, False),
+    ],
+)
+def test_few_counts_hide_wrong_valleys(deviance, counts_per_bin, leaves_nothing):
+    """A little excess is no reason for mistrust, but one for another look."""
+    quality = FitQuality(
+        residuals=np.zeros((1, 1)),
+        deviance_per_dof=deviance,
+        pearson_per_dof=deviance,
+        explained=1.0,
+        correlation=0.03,
+        n_bins=7377,
+        counts_per_bin=counts_per_bin,
+    )
+    assert quality.leaves_nothing_to_find == leaves_nothing
+    assert quality.is_at_counting_limit == (deviance < 1.06)
+
+
 @pytest.mark.parametrize(("is_shifted", "leaves_none"), [(False, True), (True, False)])
 def test_small_faults_at_many_counts_are_told_from_lines_in_wrong_places(
     problem, lattice, true_parameters, is_shifted, leaves_none
@@ -153,4 +177,4 @@ def test_small_faults_at_many_counts_are_told_from_lines_in_wrong_places(
     finally:
         counts[:], exposure[:] = kept
     assert quality.deviance_per_dof > 1.05
-    assert quality.leaves_no_structure == leaves_none
+    assert quality.leaves_nothing_to_find == leaves_none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from fcinv_core.inversion import invert
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.starts import (
-    ATTEMPTS,
     COARSE_BINS,
     COARSE_ROWS,
     GOOD_START,
@@ -34,8 +34,7 @@ def guesses(lattice, true_parameters):
 
 def test_the_likeliest_are_those_that_fit_as_they_are(prepared, lattice, true_parameters, guesses):
     search = StartSearch([prepared], lattice, true_parameters, iter(()), [], silent)
-    found = search._likeliest(guesses(0.4, 1.3, 0.98, 2.5, 0.75, 3.0))
-    assert len(found) == ATTEMPTS
+    found = search._ranked(guesses(0.4, 1.3, 0.98, 2.5, 0.75, 3.0))
     assert [origin for origin, _ in found][:2] == ["0.98", "0.75"]
 
 
@@ -79,8 +78,13 @@ def test_what_was_tried_is_not_tried_again(prepared, lattice, guesses):
     """Else the estimate would agree with itself, and no other stiffness would be tried."""
     ((_, wrong),) = guesses(0.05)
     tried = []
+
+    def ranked(search, found):
+        tried.extend(found)
+        return list(tried)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StartSearch, "_likeliest", lambda search, found: tried.extend(found) or [])
+        patch.setattr(StartSearch, "_ranked", ranked)
         StartSearch(
             [prepared], lattice, wrong, iter([("it", wrong)]), [("it", wrong)], silent
         ).find()
@@ -99,6 +103,21 @@ def test_maps_are_judged_on_more_wave_vectors(load, truth, lattice, true_paramet
     assert of_slice <= COARSE_ROWS
 
 
+def test_one_orientation_is_judged_on_more_wave_vectors(
+    prepared, lattice, true_parameters, monkeypatch
+):
+    """Of which it has seen a few energies each."""
+    monkeypatch.setattr("fcinv_core.inversion.starts.COARSE_ROWS", 5)
+    monkeypatch.setattr("fcinv_core.inversion.starts.COARSE_BINS", 40)
+    number = prepared.used.cumsum(axis=1)
+    few = replace(prepared, used=prepared.used & (number <= 2))
+    search = StartSearch([prepared, few], lattice, true_parameters, iter(()), [], silent)
+    usual, more = (problem.bins for problem in search._problems)
+    assert prepared.used[usual].sum() == pytest.approx(40, rel=0.5)
+    assert few.used[more].sum() == pytest.approx(40, rel=0.2)
+    assert len(more) > len(usual) + 5
+
+
 @pytest.fixture
 def scattered(prepared):
     """Counts that scatter by far more than counting: no model fits them well."""
@@ -107,7 +126,7 @@ def scattered(prepared):
     return replace(prepared, counts=np.round(prepared.counts * noise))
 
 
-def test_guesses_that_agree_on_a_bad_fit_need_one_more_attempt(
+def test_guesses_that_agree_on_a_bad_fit_need_a_softer_and_a_stiffer_one(
     few_samples, scattered, lattice, true_parameters, guesses, monkeypatch
 ):
     tried = []
@@ -124,8 +143,8 @@ def test_guesses_that_agree_on_a_bad_fit_need_one_more_attempt(
     start = search.find()
     assert start.deviance > GOOD_START
     assert search.is_confirmed
-    assert len(tried) == 3
-    assert tried[-1].startswith("stiffness")
+    factors = [float(re.match(r"stiffness ([\d.]+) of it", origin)[1]) for origin in tried[2:]]
+    assert len(factors) <= 3 and min(factors) < 1 < max(factors)
     assert start.scatter[0] > GOOD_START
 
 

@@ -14,7 +14,7 @@ from fcinv_core.inversion.verdict import judge
 
 
 def verdict_of(deviance, n_bins, explained=0.95, correlation=0.0, bands=None):
-    quality = FitQuality(np.zeros((1, 1)), deviance, deviance, explained, correlation, n_bins)
+    quality = FitQuality(np.zeros((1, 1)), deviance, deviance, explained, correlation, n_bins, 9.0)
     bands = bands or fake_result("yes").dispersion
     return judge(
         [SimpleNamespace(has_spectra=True)],
