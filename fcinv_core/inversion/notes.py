@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fcinv_core.histogram import SQEHistogram
     from fcinv_core.inversion.from_model import Disagreement
     from fcinv_core.inversion.problem import HistogramProblem
+    from fcinv_core.inversion.stability import HeldStable
     from fcinv_core.inversion.verdict import Trust
 
 NETWORK, FORCE_FIELD, GIVEN = "network", "force field", "given force constants"
@@ -30,6 +31,7 @@ def notes(
     refine: bool,
     disagreement: Disagreement | None,
     position: PriorPosition | None,
+    held: HeldStable | None,
 ) -> list[Note]:
     """Findings that no number of the fit shows.
 
@@ -45,11 +47,14 @@ def notes(
         Between it and a network, if there was one.
     position
         Of the result among the force constants that the network was trained on.
+    held
+        What was given up for a stable crystal.
     """
     return [
         *_of_start(origin, refine),
         *_of_disagreement(disagreement),
         *_of_position(position),
+        *_of_stability(held),
         *_of_shared_runs(histograms),
         *_of_selection(problems),
     ]
@@ -90,6 +95,19 @@ def _of_position(position: PriorPosition | None) -> list[Note]:
         (
             "caution",
             f"the result is unlike what the network was trained on, {position.in_words()}",
+        )
+    ]
+
+
+def _of_stability(held: HeldStable | None) -> list[Note]:
+    if held is None:
+        return []
+    return [
+        (
+            "yes",
+            f"the best fit has imaginary modes down to {held.imaginary_mev:.1f}i meV; given are "
+            "the nearest force constants of a stable crystal, which fit as well (χ² larger by "
+            f"{max(held.chi_squared, 0.0):.1f})",
         )
     ]
 

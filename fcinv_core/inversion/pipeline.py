@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,30 +13,23 @@ import numpy as np
 
 from fcinv_core.crystal import ForceConstantBasis, shell_constants
 from fcinv_core.errors import FcinvError
+from fcinv_core.inversion.counts_fit import CountsFit
 from fcinv_core.inversion.density_of_states import DensityOfStates
 from fcinv_core.inversion.dispersion import dispersion
 from fcinv_core.inversion.elasticity import ElasticConstants
-from fcinv_core.inversion.evaluation import Evaluation
 from fcinv_core.inversion.fitted import histogram_fit
 from fcinv_core.inversion.from_model import NetworkStart
 from fcinv_core.inversion.lattice import Lattice
 from fcinv_core.inversion.notes import FORCE_FIELD, GIVEN, NETWORK, notes
 from fcinv_core.inversion.nuisances import RESOLUTION
 from fcinv_core.inversion.preparation import PreparedHistogram
-from fcinv_core.inversion.prior import FINAL, ForceConstantPrior
-from fcinv_core.inversion.problem import HistogramProblem
-from fcinv_core.inversion.quality import (
-    FitQuality,
-    believed_exposure,
-    overall_deviance,
-    qualities_of,
-)
+from fcinv_core.inversion.prior import FINAL
 from fcinv_core.inversion.refinement import Refinement
 from fcinv_core.inversion.result import InversionResult
 from fcinv_core.inversion.stages import Counts
 from fcinv_core.inversion.starts import Start, StartSearch
 from fcinv_core.inversion.uncertainty import Uncertainty
-from fcinv_core.inversion.verdict import EXPLAINED, judge
+from fcinv_core.inversion.verdict import judge
 from fcinv_core.limits import MAX_ITERATIONS
 
 if TYPE_CHECKING:
@@ -46,8 +39,6 @@ if TYPE_CHECKING:
     from fcinv_core.inversion.born_charges import BornCharges
     from fcinv_core.networks.model import Model
     from fcinv_core.scattering.resolution import EnergyResolution
-
-_LAST_ITERATIONS, _ROUNDS = 6, 3
 
 
 @dataclass
@@ -190,7 +181,7 @@ def invert(
         found = search.find()
     begin = Start(initial, initial) if found is None else found
     clock.start("Refining", 0.8)
-    fit = _Fit.from_start(begin, prepared, lattice, refine, max_iterations, clock)
+    fit = CountsFit.from_start(begin, prepared, lattice, refine, max_iterations, clock.tick)
     if (
         search is not None
         and found is not None
@@ -205,9 +196,14 @@ def invert(
             others.append(much_better)
         clock.start("Refining", 0.9)
         for other in others:
-            again = _Fit.from_start(other, prepared, lattice, refine, max_iterations, clock)
+            again = CountsFit.from_start(
+                other, prepared, lattice, refine, max_iterations, clock.tick
+            )
             if again.deviance < fit.deviance:
                 fit, found = again, other
+    held = None
+    if refine:
+        fit, held = fit.held_stable(lattice, clock.tick)
     prior, problems, best, qualities = fit.prior, fit.problems, fit.best, fit.qualities
     clock.start("Uncertainty", 0.95)
     parameters = best.point.parameters
@@ -236,7 +232,7 @@ def invert(
         uncertainty,
         bands,
         np.exp(best.point.nuisances[:, RESOLUTION]),
-        notes(histograms, problems, origin, refine, disagreement, position),
+        notes(histograms, problems, origin, refine, disagreement, position, held),
     )
     exact = np.zeros_like(uncertainty.covariance)
     start_bands = dispersion(lattice, initial, exact)
@@ -266,6 +262,7 @@ def invert(
             "first_guess": None if found is None else found.origin,
             "network_and_refinement": None if disagreement is None else vars(disagreement),
             "rank_in_prior": None if position is None else position.rank,
+            "held_stable": None if held is None else vars(held),
             "born_charges": _source_of_born_charges(start, born_charges, model),
             "supercell_matrix": start.crystal.supercell_matrix.tolist(),
             "temperature_k": [item.temperature for item in prepared],
@@ -302,88 +299,6 @@ def _model_record(model: Model | None) -> dict[str, str] | None:
         return None
     architecture = model.network.architecture
     return {"name": model.name, "architecture": architecture, "sha256": model.sha256}
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """Where a start has led to on all bins."""
-
-    prior: ForceConstantPrior
-    problems: list[HistogramProblem]
-    best: Evaluation
-    qualities: list[FitQuality]
-
-    @classmethod
-    def from_start(
-        cls,
-        start: Start,
-        prepared: Sequence[PreparedHistogram],
-        lattice: Lattice,
-        refine: bool,
-        max_iterations: int,
-        clock: _Clock,
-    ) -> _Fit:
-        """With force constants as they are unless ``refine``."""
-        prior = ForceConstantPrior.around(lattice, start.centre, FINAL)
-        scatter = start.scatter or (1.0,) * len(prepared)
-        problems = [
-            HistogramProblem(
-                item, lattice, start.parameters, share=1 / len(prepared), scatter=factor
-            )
-            for item, factor in zip(prepared, scatter, strict=True)
-        ]
-        best = _refine_on_counts(
-            lattice, problems, start.parameters, prior if refine else None, max_iterations, clock
-        )
-        fit = cls(prior, problems, best, qualities_of(problems, best))
-        found = tuple(quality.scatter for quality in fit.qualities)
-        if all(now > before / 2 for now, before in zip(found, scatter, strict=True)):
-            return fit
-        # Samples were too few for data that scatter by less than a few rows had let expect.
-        better = replace(start, parameters=best.point.parameters, scatter=found)
-        return cls.from_start(better, prepared, lattice, refine, max_iterations, clock)
-
-    @property
-    def leaves_nothing_to_explain(self) -> bool:
-        """Whether no histogram leaves anything that other force constants could explain."""
-        return all(quality.leaves_nothing_to_find for quality in self.qualities)
-
-    @property
-    def explains_most(self) -> bool:
-        """Whether little is left of all histograms but scatter."""
-        return all(quality.explained > EXPLAINED for quality in self.qualities)
-
-    @property
-    def deviance(self) -> float:
-        """Per degree of freedom, of all histograms."""
-        return overall_deviance(self.qualities)
-
-
-def _refine_on_counts(
-    lattice: Lattice,
-    problems: Sequence[HistogramProblem],
-    initial: np.ndarray,
-    prior: ForceConstantPrior | None,
-    max_iterations: int,
-    clock: _Clock,
-) -> Evaluation:
-    """Fit all bins, then again with empty bins and excess scatter seen for what they are.
-
-    Without a prior force constants are not fitted.
-
-    What empty bins are taken for depends on the fit, which they bend: hence `_ROUNDS`.
-    """
-    refinement = Refinement(lattice, problems, prior, clock.tick)
-    point = refinement.starting_point(initial)
-    result = refinement.minimise(point, Counts(), max_iterations)
-    for _ in range(_ROUNDS):
-        for problem, expected in zip(problems, result.expectations, strict=True):
-            problem.weigh(believed_exposure(problem, expected), 1.0)
-        scatter = [quality.scatter for quality in qualities_of(problems, result)]
-        for problem, factor in zip(problems, scatter, strict=True):
-            problem.weigh(problem.believed, factor)
-        result = refinement.settled(result.trial, result.vicinities, Counts(), _LAST_ITERATIONS)
-    return result
 
 
 def _input_record(name: str) -> dict[str, str]:

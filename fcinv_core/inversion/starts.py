@@ -71,6 +71,8 @@ class Start:
         (n_par,) eV/Å²: what was tried, the centre of the prior.
     parameters
         (n_par,) eV/Å²: where the fit to a few rows took it.
+    nuisances
+        (n_histograms, 8) there, see `NUISANCES`; None to guess them.
     deviance
         Per degree of freedom, of those rows.
     scatter
@@ -82,6 +84,7 @@ class Start:
 
     centre: np.ndarray
     parameters: np.ndarray
+    nuisances: np.ndarray | None = None
     deviance: float = np.inf
     scatter: tuple[float, ...] = ()
     origin: str = ""
@@ -248,7 +251,10 @@ class StartSearch:
             end = refinement.descended(point, Counts(), _COARSE_ITERATIONS, tolerance=RELIABLE)
             scatter = [quality.scatter for quality in qualities_of(self._problems, end)]
             clearly = tuple(each if each > GOOD_START else 1.0 for each in scatter)
-            return Start(guess, end.point.parameters, self._deviance(end), clearly, origin)
+            found = end.point
+            return Start(
+                guess, found.parameters, found.nuisances, self._deviance(end), clearly, origin
+            )
 
         if is_near or not self._has_spectra:
             yield fitted(begin)
