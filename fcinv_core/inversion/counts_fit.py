@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fcinv_core.inversion.evaluation import Evaluation, Point
@@ -87,18 +87,7 @@ class CountsFit:
         step = step_to_stability(lattice, parameters, self.best.equations.curvature, q_points)
         if step is None:
             return self, None
-        refinement = Refinement(lattice, self.problems, self.prior, monitor)
-        # Scale and backgrounds first: what was imaginary scatters now.
-        fixed = Refinement(lattice, self.problems, None, monitor)
-        lifted = fixed.descended(
-            self.best.point.moved(step), Counts(), _LAST_ITERATIONS, tolerance=RELIABLE
-        ).point
-        # From there a descent stays among stable crystals mostly: modes on their way to zero
-        # energy scatter more than any data allow.
-        for best in (
-            refinement.minimise(lifted, Counts(), _LAST_ITERATIONS),
-            refinement.evaluate(lifted, Counts()),
-        ):
+        for best in self._near(self.best.point.moved(step), lattice, monitor):
             given_up = best.equations.cost - self.best.equations.cost
             now = lattice.energies(best.point.parameters, q_points).min()
             if now > -UNSTABLE_MEV and given_up < MOST_MISFIT:
@@ -106,6 +95,17 @@ class CountsFit:
                 held = HeldStable(-lowest, 2 * given_up)
                 return replace(self, best=best, qualities=qualities), held
         return self, None
+
+    def _near(self, stable: Point, lattice: Lattice, monitor: Monitor) -> Iterator[Evaluation]:
+        """Where a descent from a stable crystal ends, then this crystal itself."""
+        # Scale and backgrounds first: what was imaginary scatters now.
+        fixed = Refinement(lattice, self.problems, None, monitor)
+        lifted = fixed.descended(stable, Counts(), _LAST_ITERATIONS, tolerance=RELIABLE).point
+        refinement = Refinement(lattice, self.problems, self.prior, monitor)
+        # It stays among stable crystals mostly: modes on their way to zero energy scatter more
+        # than any data allow.
+        yield refinement.minimise(lifted, Counts(), _LAST_ITERATIONS)
+        yield refinement.evaluate(lifted, Counts())
 
     @property
     def leaves_nothing_to_explain(self) -> bool:

@@ -75,9 +75,9 @@ class FitQuality:
     def leaves_nothing_to_find(self) -> bool:
         """Whether other force constants could hardly fit better.
 
-        What good fits exceed 1 by more than once in a hundred and sixty times may be a wrong
-        valley of few counts. Of many counts even small faults of a model show that is right
-        about every line: these leave no lines in wrong places.
+        An excess that chance gives to less than one good fit in a hundred may be that of a wrong
+        valley, where counts are few. Of many counts even small faults of a model show that is
+        right about every line: these leave no lines in wrong places.
         """
         if self._excess < max(WORTH_A_LOOK, 2.5 * self._chance):
             return True

@@ -160,9 +160,9 @@ class StartSearch:
     def widen(self) -> Start | None:
         """A much better one among those that have not been tried yet, or None.
 
-        For when the fit that a good start has led to is not as good as counting allows. As in the
-        search itself, no more stiffnesses of a shape are tried once one ends where the best did;
-        where that is confirmed, one more guess of each kind has to do.
+        For when the fit that a good start has led to is not as good as counting allows. No more
+        stiffnesses of a shape are tried once one ends where the best did; where that is confirmed,
+        one more guess of each kind has to do.
         """
         known = self._best
         assert known is not None
@@ -224,12 +224,12 @@ class StartSearch:
             if factor != 1.0 or not was_tried
         )
         # The likeliest of each side first.
-        of_sides: dict[int, Guess] = {}
+        first: dict[int, Guess] = {}
+        others: list[Guess] = []
         for guess in ranked:
-            of_sides.setdefault(self._side(guess[1]), guess)
-        first = [origin for origin, _ in of_sides.values()]
-        others = [guess for guess in ranked if guess[0] not in first]
-        yield from [*of_sides.values(), *others][:ATTEMPTS]
+            if first.setdefault(self._side(guess[1]), guess) is not guess:
+                others.append(guess)
+        yield from [*first.values(), *others][:ATTEMPTS]
 
     def _side(self, parameters: np.ndarray) -> int:
         """Of the initial ones: 1 if stiffer on the whole, -1 if softer, 0 if neither."""

@@ -11,6 +11,7 @@ import pytest
 from fcinv_core.inversion import invert
 from fcinv_core.inversion.preparation import PreparedHistogram
 from fcinv_core.inversion.starts import (
+    ATTEMPTS,
     COARSE_BINS,
     COARSE_ROWS,
     GOOD_START,
@@ -36,6 +37,9 @@ def test_the_likeliest_are_those_that_fit_as_they_are(prepared, lattice, true_pa
     search = StartSearch([prepared], lattice, true_parameters, iter(()), [], silent)
     found = search._ranked(guesses(0.4, 1.3, 0.98, 2.5, 0.75, 3.0))
     assert [origin for origin, _ in found][:2] == ["0.98", "0.75"]
+    tried = list(search._near_guesses(None, iter(found)))
+    assert len(tried) == ATTEMPTS < len(found)
+    assert [origin for origin, _ in tried][:2] == ["0.98", "0.75"]
 
 
 def test_a_good_estimate_ends_the_search(prepared, lattice, guesses):

@@ -30,7 +30,7 @@ from fcinv_core.networks.model import Model
 from fcinv_core.networks.model_card import ModelCard
 from fcinv_core.networks.network import Estimates, Network
 
-MATERIAL, N_CASES, N_REFINED, N_Q = "Al", 20, 5, 10
+MATERIAL, N_CASES, N_REFINED, N_Q = "Al", 20, 8, 10
 
 
 class Quick(Kind):
@@ -109,7 +109,7 @@ def test_estimators_get_the_marks_that_they_deserve(records):
         name: sum(r["refined"]["arrival"]["is_right"] for r in refined(records, name))
         for name in NAMES
     }
-    assert right["honest"] == N_REFINED
+    assert right["honest"] >= 7
     assert right["wrong"] <= 1
 
     for record in of(records, "wrong"):
@@ -120,7 +120,7 @@ def test_estimators_get_the_marks_that_they_deserve(records):
         r["refined"]["arrival"]["distance"] / r["limits"]["bound_mev"]
         for r in refined(records, "wrong")
     ]
-    assert sum(width > WIDTHS for width in far) >= N_REFINED - 1, "as few end in the right valley"
+    assert sum(width > WIDTHS for width in far) >= 7, "as many as do not end in the right valley"
     for record in refined(records, "honest"):
         assert record["limits"]["informed_mev"] < record["limits"]["prior_mev"]
 
@@ -138,7 +138,7 @@ def test_page_tells_the_estimators_apart(records):
     assert all(f"| {N_REFINED} |" in line for line in others)
     (wrong,) = [line for line in others if "| wrong |" in line]
     shown = float(re.search(rf"\| wrong \| {N_REFINED} \| (\d+) \(", wrong).group(1))
-    assert shown <= 20
+    assert shown <= 13
 
 
 def test_cases_are_what_they_say():
